@@ -1,0 +1,224 @@
+"""Primitives whose derivative JAX leaves undefined or badly chosen.
+
+Everything above this layer is made of these and of `+`, `-`, `*`, so a loss is finite, forward and backward, because
+they are. Each states its value and its derivative at the one point where the textbook has none. The rules call the safe
+functions themselves, so the derivatives of every order exist.
+
+This is the only file of the package with `custom_jvp`.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
+    """Gives arrays one dtype to compute in: float64 if any is float64, else float32.
+
+    Half precision is for storage: bfloat16 has 8 bits, so a difference of two coordinates has lost most of them before
+    it is taken. The cast transposes to a cast, so a gradient comes back in the dtype of its input.
+
+    Args:
+      *arrays: floating point arrays of any shapes.
+
+    Returns:
+      The same arrays, all float32 or all float64.
+    """
+    values = [jnp.asarray(array) for array in arrays]
+    dtype = jnp.float64 if any(value.dtype == jnp.float64 for value in values) else jnp.float32
+    return tuple(value.astype(dtype) for value in values)
+
+
+@jax.custom_jvp
+def _positive_part(x):
+    return jnp.maximum(x, 0)
+
+
+@_positive_part.defjvp
+def _positive_part_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _positive_part(x), jnp.where(x < 0, jnp.zeros_like(dx), dx)
+
+
+def positive_part(x: jax.Array) -> jax.Array:
+    """`max(x, 0)`, with derivative 1 at 0.
+
+    A collapsed side then grows and touching boxes are drawn together. JAX gives 1/2 for `jnp.maximum(x, 0)` and 0 for
+    `jax.nn.relu`.
+
+    Args:
+      x: any real numbers.
+
+    Returns:
+      `x` where it is positive, else 0.
+    """
+    return _positive_part(x)
+
+
+@jax.custom_jvp
+def _absolute(x):
+    return jnp.abs(x)
+
+
+@_absolute.defjvp
+def _absolute_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _absolute(x), jnp.sign(x) * dx
+
+
+def absolute(x: jax.Array) -> jax.Array:
+    """The absolute value, with derivative 0 at 0, where JAX gives 1.
+
+    Args:
+      x: any real numbers.
+
+    Returns:
+      `|x|`.
+    """
+    return _absolute(x)
+
+
+def is_zero(x: jax.Array) -> jax.Array:
+    """Whether a number is too small to divide by: 0, or below the smallest normal number of its dtype.
+
+    Some backends flush such numbers to 0 and others do not; the reciprocal of most of them is infinite.
+
+    Args:
+      x: any real numbers.
+
+    Returns:
+      A boolean array of the same shape.
+    """
+    return jnp.abs(x) < jnp.finfo(x.dtype).tiny
+
+
+@jax.custom_jvp
+def _divide(x, y):
+    return x / jnp.where(is_zero(y), jnp.inf, y)
+
+
+@_divide.defjvp
+def _divide_jvp(primals, tangents):
+    (x, y), (dx, dy) = primals, tangents
+    quotient = _divide(x, y)
+    # The usual -x / y**2 overflows for y above 1e19 in float32 and above 256 in float16.
+    return quotient, _divide(dx - quotient * dy, y)
+
+
+def divide(x: jax.Array, y: jax.Array) -> jax.Array:
+    """`x / y`, which is 0 with derivative 0 where `y` is 0.
+
+    Args:
+      x: numerator.
+      y: denominator, of a shape that broadcasts against `x`.
+
+    Returns:
+      The quotient.
+    """
+    return _divide(x, y)
+
+
+@jax.custom_jvp
+def _square_root(x):
+    return jnp.sqrt(x)
+
+
+@_square_root.defjvp
+def _square_root_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    root = _square_root(x)
+    return root, divide(dx, 2 * root)
+
+
+def square_root(x: jax.Array) -> jax.Array:
+    """The square root, with derivative 0 at 0, where JAX gives infinity.
+
+    Args:
+      x: numbers that are not negative.
+
+    Returns:
+      The root.
+    """
+    return _square_root(x)
+
+
+@jax.custom_jvp
+def _angle(y, x):
+    point = is_zero(x) & is_zero(y)
+    # Without the replacement the angle of (0, -0.0) would be pi.
+    return jnp.where(point, 0, jnp.arctan2(y, jnp.where(point, 1, x)))
+
+
+@_angle.defjvp
+def _angle_jvp(primals, tangents):
+    (y, x), (dy, dx) = primals, tangents
+    # (x dy - y dx) / (x**2 + y**2), with x and y brought to the order of 1 first: their squares would overflow. The
+    # result does not depend on the scale, so holding it leaves the higher derivatives right.
+    scale = lax.stop_gradient(jnp.maximum(jnp.abs(x), jnp.abs(y)))
+    cosine, sine = divide(x, scale), divide(y, scale)
+    return _angle(y, x), divide(cosine * dy - sine * dx, scale * (cosine * cosine + sine * sine))
+
+
+def angle(y: jax.Array, x: jax.Array) -> jax.Array:
+    """The angle of the vector `(x, y)`, which is 0 with derivative 0 for the zero vector.
+
+    Args:
+      y: component across.
+      x: component along.
+
+    Returns:
+      Radians, in `[-pi, pi]`.
+    """
+    return _angle(y, x)
+
+
+@jax.custom_jvp
+def _smooth_absolute(x, width):
+    slope = _smooth_sign(x, width)
+    return slope * (x - slope * width / 2)
+
+
+@_smooth_absolute.defjvp
+def _smooth_absolute_jvp(primals, tangents):
+    (x, width), (dx, dwidth) = primals, tangents
+    slope = _smooth_sign(x, width)
+    return _smooth_absolute(x, width), slope * dx - slope * slope / 2 * dwidth
+
+
+def _smooth_sign(x, width):
+    return jnp.where(is_zero(width), jnp.sign(x), divide(jnp.clip(x, -width, width), width))
+
+
+def smooth_absolute(x: jax.Array, width: chex.Numeric) -> jax.Array:
+    """The absolute value with its corner rounded: `x**2 / (2 width)` within `width` of 0, `|x| - width / 2` beyond.
+
+    Both branches are `s * (x - s * width / 2)` for `s = clip(x, -width, width) / width`, which is also the derivative.
+    Written as a difference of squares the derivative cancels for small `x`.
+
+    Args:
+      x: any real numbers.
+      width: half the width of the rounded part, not negative; may be traced. 0 gives `absolute`.
+
+    Returns:
+      The rounded absolute value, `[0, inf)`; 0 with derivative 0 at 0.
+    """
+    return _smooth_absolute(x, jnp.asarray(width, x.dtype))
+
+
+def seam(x: jax.Array) -> jax.Array:
+    """`x`, behind a seam that XLA does not fuse a reduction across.
+
+    On CPU, XLA takes the chain of elementwise operations before a sum into the kernel of the sum, which then computes a
+    box at a time: `loss(...).mean()` was 30 to 65 times slower than `loss(...)`. Rounding to the precision that `x`
+    already has changes no bit and ends the chain; `lax.optimization_barrier` does not, since it is removed before
+    fusion.
+
+    Args:
+      x: floating point array.
+
+    Returns:
+      `x`, bit for bit.
+    """
+    precision = jnp.finfo(x.dtype)
+    return lax.reduce_precision(x, exponent_bits=precision.nexp, mantissa_bits=precision.nmant)

@@ -1,0 +1,91 @@
+"""Masked and weighted sums and means of losses, on one device or on many.
+
+The mean of the means of the shards is not the mean: shards hold different numbers of boxes. So the sum of the values
+and the sum of the weights each cross the devices, and are divided afterwards. How that is written depends on the
+transform:
+
+    transform            axis_name        gradient of the parameters, which every device holds in full
+    -------------------  ---------------  ---------------------------------------------------------------------------
+    jit + NamedSharding  none             complete: arrays are global, and the compiler inserts the sums
+    shard_map            that of the mesh  complete: the transpose of a replicated input is a sum over the devices
+    pmap                 that of the pmap  take `lax.pmean(gradient, axis_name)`: `psum` transposes to `psum`, so that
+                                          each device holds its own part times the number of devices
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxbox import boxes, numerics
+
+
+def weighted_sum(
+    values: chex.Array,
+    weights: chex.Array | None = None,
+    *,
+    where: chex.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """The sum of `weights * values`.
+
+    Args:
+      values: one value a box, `[...]`.
+      weights: how much each counts, `[...]`, not negative; 1 without them.
+      where: boolean mask, `[...]`; what is False adds 0, whatever it holds.
+      axis_name: names of the mapped axes to sum over as well, inside `shard_map` or `pmap`.
+
+    Returns:
+      The sum, a scalar in the unit of the values.
+
+    Gradient:
+      Of the values, their weights. The table at the head of `jaxbox.reductions` tells how it combines with `axis_name`.
+    """
+    values, weights = _masked(values, weights, where)
+    return _total(weights * values, axis_name)
+
+
+def weighted_mean(
+    values: chex.Array,
+    weights: chex.Array | None = None,
+    *,
+    where: chex.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """The sum of `weights * values` over the sum of the weights, or over 1 where that is less.
+
+    A batch without a box then has loss 0 with gradient 0, where the mean of nothing would be NaN.
+
+    Args:
+      values: one value a box, `[...]`.
+      weights: how much each counts, `[...]`, not negative; 1 without them.
+      where: boolean mask, `[...]`; what is False counts neither above nor below the line, whatever it holds.
+      axis_name: names of the mapped axes to sum over as well, above and below the line, inside `shard_map` or `pmap`.
+
+    Returns:
+      The mean, a scalar in the unit of the values.
+
+    Gradient:
+      Of the values, their weights over the divisor. The table at the head of `jaxbox.reductions` tells how it combines
+      with `axis_name`.
+    """
+    values, weights = _masked(values, weights, where)
+    return _total(weights * values, axis_name) / jnp.clip(_total(weights, axis_name), min=1)
+
+
+def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:
+    boxes.assert_float(values=values)
+    if weights is None:
+        weights = jnp.ones_like(values)
+    boxes.assert_float(weights=weights)
+    boxes.assert_shape(values.shape, weights=weights)
+    values, weights = numerics.promote(values, weights)
+    if where is None:
+        return values, weights
+    boxes.assert_mask(where, values.shape)
+    return jnp.where(where, values, 0), jnp.where(where, weights, 0)
+
+
+def _total(values: jax.Array, axis_name: str | tuple[str, ...] | None) -> jax.Array:
+    total = jnp.sum(numerics.seam(values))
+    return total if axis_name is None else lax.psum(total, axis_name)
