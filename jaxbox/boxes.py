@@ -481,11 +481,13 @@ class Pair:
     def hull(self) -> list[jax.Array]:
         """Sides of the smallest box around both, larger by the depth of the inversion if one is inverted.
 
-        Side plus side minus overlap is that length for upright boxes. It needs no further minimum or maximum, and it
-        grows when a box is turned inside out, so that a loss with a hull turns the box back.
+        Side plus side minus overlap is that length for upright boxes. It needs no further minimum or maximum of
+        corners, and it grows when a box is turned inside out, so that a loss with a hull turns the box back.
         """
+        # At a side of 0 jnp.maximum has derivative 1/2, so that a point that is apart moves as a whole; with 1 only its
+        # far corner would move, into an inversion, and the loss would not fall.
         return [
-            numerics.positive_part(side_a) + numerics.positive_part(side_b) - overlap
+            jnp.maximum(side_a, 0) + jnp.maximum(side_b, 0) - overlap
             for side_a, side_b, overlap in zip(self.sides_a, self.sides_b, self.overlaps, strict=True)
         ]
 
@@ -523,8 +525,8 @@ class Pair:
     @functools.cached_property
     def vacancy(self) -> jax.Array:
         """Share of the hull that neither box covers, in `[0, 1]`: GIoU's penalty."""
-        volume = functools.reduce(operator.mul, self.hull)
-        return numerics.divide(volume - self.union, volume)
+        # Not hull minus union over hull: for boxes far apart that cancels in the derivative.
+        return 1 - self._ratio_of_areas(self.union, functools.reduce(operator.mul, self.hull))
 
     @functools.cached_property
     def distance(self) -> jax.Array:

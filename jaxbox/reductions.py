@@ -1,15 +1,16 @@
 """Masked and weighted sums and means of losses, on one device or on many.
 
-The mean of the means of the shards is not the mean: shards hold different numbers of boxes. So the sum of the values
-and the sum of the weights each cross the devices, and are divided afterwards. How that is written depends on the
-transform:
+The mean of the means of the shards is not the mean, since shards hold different numbers of boxes. So the sum of the
+values and the sum of the weights each cross the devices, and are divided afterwards. How a step is written depends on
+the transform; `axis_name` is the name of the mapped axis:
 
-    transform            axis_name        gradient of the parameters, which every device holds in full
-    -------------------  ---------------  ---------------------------------------------------------------------------
-    jit + NamedSharding  none             complete: arrays are global, and the compiler inserts the sums
-    shard_map            that of the mesh  complete: the transpose of a replicated input is a sum over the devices
-    pmap                 that of the pmap  take `lax.pmean(gradient, axis_name)`: `psum` transposes to `psum`, so that
-                                          each device holds its own part times the number of devices
+    transform                     axis_name  gradient of parameters that every device holds whole
+    ----------------------------  ---------  ---------------------------------------------------------------------
+    jit with NamedSharding        none       complete: arrays are global, and the compiler inserts the sums
+    shard_map                     needed     complete: a replicated input transposes to a sum over the devices
+    shard_map(check_vma=False)    needed     take `lax.pmean(gradient, axis_name)`, as under pmap
+    pmap                          needed     take `lax.pmean(gradient, axis_name)`: `psum` transposes to `psum`, so
+                                             each device holds its own part times the number of devices
 """
 
 import chex

@@ -1,0 +1,100 @@
+"""The shape of the package: which layer imports which, and what every public function says of itself."""
+
+import ast
+import inspect
+import pathlib
+import re
+
+import pytest
+
+from jaxbox import boxes, losses, numerics, reductions, similarity
+
+PACKAGE = pathlib.Path(losses.__file__).parent
+LAYERS = {"numerics": 0, "boxes": 1, "similarity": 2, "losses": 3, "reductions": 3, "plots": 4, "demo": 5}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of_the_package(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "jaxbox":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxbox."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("jaxbox."))
+
+
+def public_functions(*modules):
+    return [
+        pytest.param(function, id=f"{module.__name__}.{name}")
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if name[0] != "_" and function.__module__.startswith(module.__name__)
+    ]
+
+
+def sections(function):
+    return set(re.findall(r"^(\w+):$", inspect.getdoc(function) or "", flags=re.MULTILINE))
+
+
+def test_every_module_has_a_layer():
+    assert {module_of(path) for path in SOURCES} == LAYERS.keys() | {"__init__"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_lower_layers(path):
+    module = module_of(path)
+    if module == "__init__":
+        return
+    for imported in imports_of_the_package(path):
+        assert LAYERS[imported] < LAYERS[module] or (imported == module == "demo")
+
+
+def test_custom_derivatives_are_only_in_numerics():
+    assert [module_of(path) for path in SOURCES if re.search(r"custom_[jv]", path.read_text())] == ["numerics"]
+
+
+@pytest.mark.parametrize("name", ["numerics", "boxes", "similarity", "losses", "reductions"])
+def test_the_core_imports_nothing_but_its_dependencies(name):
+    allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "inspect", "operator"}
+    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
+        modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert {module.split(".")[0] for module in modules} <= allowed
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_public_is_what_has_no_underscore(path):
+    assert "__all__" not in path.read_text()
+    assert not any(part.startswith("_") and part != "__init__.py" for part in path.relative_to(PACKAGE).parts)
+
+
+@pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, reductions))
+def test_every_argument_and_result_is_documented(function):
+    assert "Args" in sections(function)
+    documentation = inspect.getdoc(function)
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"^  \*{{0,2}}{parameter}: ", documentation, flags=re.MULTILINE), parameter
+    if inspect.signature(function).return_annotation is not None:
+        assert "Returns" in sections(function)
+
+
+SCORES = [function for function in public_functions(similarity, losses) if "pairwise" not in function.id]
+
+
+@pytest.mark.parametrize("function", SCORES)
+def test_every_loss_and_similarity_states_its_range_gradient_and_source(function):
+    documentation = inspect.getdoc(function)
+    assert {"Returns", "Gradient", "References"} <= sections(function)
+    assert re.search(r"Returns:\n(?:  .*\n)*?.*in `[\[(].*[\])]`", documentation)
+    assert re.search(r"References:\n  .*, \d{4}.*, https://", documentation)
+
+
+def test_a_loss_shows_its_formula_first():
+    for parameter in public_functions(losses):
+        paragraphs = inspect.getdoc(parameter.values[0]).split("\n\n")
+        assert re.match(r"`[^`]+`", paragraphs[1]), parameter.id

@@ -1,0 +1,157 @@
+"""Layouts, measures and edits of boxes, and the geometry of a pair."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxbox import boxes
+from tests import cases, reference
+
+XYXY = np.array([[10.0, 20.0, 50.0, 30.0], [-4.0, 8.0, 1.0, 20.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (boxes.xyxy_to_xywh, [[10, 20, 40, 10], [-4, 8, 5, 12]]),
+        (boxes.xyxy_to_cxcywh, [[30, 25, 40, 10], [-1.5, 14, 5, 12]]),
+        (boxes.xyxy_to_yxyx, [[20, 10, 30, 50], [8, -4, 20, 1]]),
+    ],
+)
+def test_each_layout_has_its_numbers(function, expected):
+    np.testing.assert_array_equal(function(XYXY), expected)
+
+
+@pytest.mark.parametrize(
+    ("there", "back"),
+    [
+        (boxes.xyxy_to_xywh, boxes.xywh_to_xyxy),
+        (boxes.xyxy_to_cxcywh, boxes.cxcywh_to_xyxy),
+        (boxes.xyxy_to_yxyx, boxes.yxyx_to_xyxy),
+        (lambda x: boxes.normalized_to_absolute(x, (3, 5, 7)), lambda x: boxes.absolute_to_normalized(x, (3, 5, 7))),
+    ],
+)
+def test_a_conversion_there_and_back_is_the_identity(there, back):
+    solids = cases.random_boxes(50, seed=0, n=3).astype(np.float32).reshape(5, 10, 6)
+    np.testing.assert_allclose(back(there(solids)), solids, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(there(back(solids)), solids, rtol=1e-5, atol=1e-6)
+
+
+def test_the_last_number_of_the_image_size_is_along_x():
+    normalized = jnp.array([0.1, 0.2, 0.5, 1.0])
+    absolute = boxes.normalized_to_absolute(normalized, image_size=(480, 640))
+    np.testing.assert_allclose(absolute, [64, 96, 320, 480])
+    np.testing.assert_allclose(boxes.absolute_to_normalized(absolute, image_size=(480, 640)), normalized, rtol=1e-6)
+
+
+def test_an_image_size_of_the_wrong_length_says_what_to_write():
+    with pytest.raises(ValueError, match=r"`image_size` is \(480, 640, 3\), but boxes .* need 2 numbers") as caught:
+        boxes.normalized_to_absolute(XYXY, (480, 640, 3))
+    assert "write `image.shape[:2]`" in str(caught.value)
+
+
+def test_sides_area_and_centre():
+    np.testing.assert_array_equal(boxes.sides(XYXY), [[40, 10], [5, 12]])
+    np.testing.assert_array_equal(boxes.area(XYXY), [400, 60])
+    np.testing.assert_array_equal(boxes.centre(XYXY), [[30, 25], [-1.5, 14]])
+
+
+def test_an_inverted_box_has_signed_sides_and_no_area():
+    inverted = jnp.array([[5.0, 0.0, 3.0, 2.0], [5.0, 2.0, 3.0, 0.0]])
+    np.testing.assert_array_equal(boxes.sides(inverted), [[-2, 2], [-2, -2]])
+    np.testing.assert_array_equal(boxes.area(inverted), [0, 0])
+
+
+def test_intervals_and_solids_have_a_length_and_a_volume():
+    assert boxes.area(jnp.array([2.0, 5.0])) == 3
+    assert boxes.area(jnp.array([0.0, 0.0, 0.0, 2.0, 3.0, 4.0])) == 24
+
+
+def test_a_side_of_0_can_grow():
+    np.testing.assert_array_equal(jax.grad(boxes.area)(jnp.array([3.0, 1.0, 3.0, 6.0])), [-5, 0, 5, 0])
+
+
+def test_scaling_keeps_the_centre_and_multiplies_the_sides():
+    scaled = boxes.scale(XYXY, 0.5)
+    np.testing.assert_array_equal(boxes.centre(scaled), boxes.centre(XYXY))
+    np.testing.assert_array_equal(boxes.sides(scaled), 0.5 * boxes.sides(XYXY))
+    np.testing.assert_array_equal(boxes.scale(XYXY, 1), XYXY)
+    np.testing.assert_array_equal(jax.jit(boxes.scale)(XYXY, 0.5), scaled)
+
+
+def test_clipping_keeps_what_is_inside_the_window():
+    window = jnp.array([0.0, 10.0, 40.0, 25.0])
+    np.testing.assert_array_equal(boxes.clip(XYXY, window), [[10, 20, 40, 25], [0, 10, 1, 20]])
+    outside = jnp.array([60.0, 0.0, 70.0, 5.0])
+    np.testing.assert_array_equal(boxes.clip(outside, window), [40, 10, 40, 10])
+
+
+def test_canonical_boxes_have_sorted_corners():
+    np.testing.assert_array_equal(boxes.canonicalize(jnp.array([5.0, 0.0, 3.0, 2.0])), [3, 0, 5, 2])
+
+
+def test_valid_boxes_are_finite_and_not_inverted():
+    candidates = jnp.array([[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, jnp.nan, 1], [0, -jnp.inf, 1, 1]])
+    assert boxes.is_valid(candidates).tolist() == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        boxes.xywh_to_xyxy,
+        boxes.xyxy_to_xywh,
+        boxes.cxcywh_to_xyxy,
+        boxes.xyxy_to_cxcywh,
+        boxes.yxyx_to_xyxy,
+        boxes.sides,
+        boxes.area,
+        boxes.centre,
+        boxes.canonicalize,
+        lambda x: boxes.scale(x, 2),
+        lambda x: boxes.clip(x, jnp.zeros(4)),
+        lambda x: boxes.absolute_to_normalized(x, (2, 2)),
+        lambda x: boxes.normalized_to_absolute(x, (2, 2)),
+    ],
+)
+def test_every_function_promotes_half_precision_and_refuses_what_is_no_box(function):
+    assert function(jnp.ones((2, 4), jnp.bfloat16)).dtype == jnp.float32
+    with pytest.raises(TypeError, match="`boxes` has dtype int32"):
+        function(jnp.ones((2, 4), jnp.int32))
+    with pytest.raises(TypeError, match="`boxes` is a list"):
+        function([[0.0, 0.0, 1.0, 1.0]])
+    with pytest.raises(ValueError, match=r"`boxes` has shape \(2, 8\), but a box is"):
+        function(jnp.ones((2, 8)))
+
+
+def test_boxes_of_different_dimensions_are_refused():
+    with pytest.raises(ValueError, match=r"Got `a` of shape \(4,\) and `b` of shape \(6,\)"):
+        boxes.pair(jnp.zeros(4), jnp.zeros(6))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.usefixtures("x64")
+def test_the_hull_is_the_smallest_box_around_upright_boxes(n):
+    a, b = cases.random_pairs(200, seed=1, n=n, spread=3.0)
+    low, high = reference.corners(reference.hull(a, b))
+    np.testing.assert_allclose(np.stack(boxes.pair(a, b).hull, axis=-1), high - low, rtol=1e-12)
+
+
+def test_the_hull_grows_when_a_box_is_turned_inside_out():
+    fixed = jnp.array([0.0, 4.0])
+    widths = [boxes.pair(jnp.array([1.0 + turn, 2.0 - turn]), fixed).hull[0] for turn in (0.5, 1.0, 1.5)]
+    np.testing.assert_array_equal(widths, [4, 5, 6])
+
+
+def test_the_offset_of_the_centres_does_not_cancel():
+    a, b = cases.random_pairs(200, seed=2)
+    far_a, far_b = np.float32(a + 1e5), np.float32(b + 1e5)
+    exact = reference.centre(np.float64(far_a)) - reference.centre(np.float64(far_b))
+    np.testing.assert_allclose(np.stack(boxes.pair(far_a, far_b).offsets, axis=-1), exact, rtol=0, atol=1e-7)
+
+
+def test_the_terms_of_a_pair_broadcast():
+    a, b = cases.random_pairs(6, seed=3)
+    matrix = boxes.pair(jnp.float32(a)[:, None], jnp.float32(b))
+    for term in (matrix.iou, matrix.vacancy, matrix.distance, matrix.aspect, matrix.equal):
+        assert term.shape == (6, 6)

@@ -1,0 +1,513 @@
+"""The laws of the library, each one a test over every loss.
+
+A loss enters by one row in `LOSSES`: its reference, its range, its options, and for each law that it cannot keep, the
+reason.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import strategies as st
+
+from jaxbox import boxes, losses, similarity
+from tests import cases, reference
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """What the tests know of a loss.
+
+    The flags weaken one test each, and what they hold is the reason.
+    """
+
+    loss: Callable[..., jax.Array]
+    reference: Callable[..., np.ndarray]
+    upper: float
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dimensions: tuple[int, ...] = (1, 2, 3)
+    holds: bool = False
+    has_a_unit: str = ""
+    needs_overlap_to_descend: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.loss.__name__
+
+    def __call__(self, predictions, targets, **kwargs):
+        return self.loss(predictions, targets, **self.options, **kwargs)
+
+
+A_LENGTH = "it is measured in the unit of the coordinates"
+IOU_IS_FLAT = "intersection over union is 0 for all boxes that are apart, so it has no gradient there"
+
+LOSSES = [
+    Row(losses.l1_loss, reference.l1_loss, np.inf, has_a_unit=A_LENGTH),
+    Row(losses.l2_loss, reference.l2_loss, np.inf, has_a_unit=A_LENGTH),
+    Row(losses.smooth_l1_loss, reference.smooth_l1_loss, np.inf, {"beta": 0.5}, has_a_unit=A_LENGTH),
+    Row(losses.huber_loss, reference.huber_loss, np.inf, {"delta": 0.5}, has_a_unit=A_LENGTH),
+    Row(losses.iou_loss, reference.iou_loss, 1, needs_overlap_to_descend=IOU_IS_FLAT),
+    Row(losses.giou_loss, reference.giou_loss, 2),
+    Row(losses.diou_loss, reference.diou_loss, 2),
+    Row(losses.ciou_loss, reference.ciou_loss, 3, dimensions=(2,), holds=True),
+]
+
+every_loss = pytest.mark.parametrize("row", LOSSES, ids=lambda row: row.name)
+every_loss_without_a_unit = pytest.mark.parametrize(
+    "row", [row for row in LOSSES if not row.has_a_unit], ids=lambda row: row.name
+)
+
+CHUNK = 512
+
+
+@functools.cache
+def compiled(name: str, transform: str, dtype: str, n: int):
+    """One compiled program a loss and transform, which all tests share: compiling is what takes the time."""
+    del dtype, n  # parts of the key: each has a program of its own
+    row = next(row for row in LOSSES if row.name == name)
+    function = {
+        "value and gradients": lambda: jax.value_and_grad(row, argnums=(0, 1)),
+        "forward mode": lambda: jax.jacfwd(row, argnums=(0, 1)),
+        "hessian": lambda: jax.hessian(row),
+    }[transform]()
+    return jax.jit(jax.vmap(function))
+
+
+def run(transform, row, predictions, targets, dtype="float32"):
+    """Applies a transform of a loss to pairs `[count, 2n]`, in chunks of one shape; returns NumPy."""
+    count, n = len(predictions), predictions.shape[-1] // 2
+    padding = [(0, -count % CHUNK), (0, 0)]
+    predictions, targets = (np.pad(np.asarray(x), padding).astype(dtype) for x in (predictions, targets))
+    function = compiled(row.name, transform, dtype, n)
+    chunks = [function(predictions[k : k + CHUNK], targets[k : k + CHUNK]) for k in range(0, len(predictions), CHUNK)]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *chunks)
+
+
+def value_and_gradients(row, predictions, targets, dtype="float32"):
+    return run("value and gradients", row, predictions, targets, dtype)
+
+
+def expected(row, predictions, targets, held=None):
+    extra = {"held": held} if row.holds and held is not None else {}
+    return row.reference(predictions, targets, **row.options, **extra)
+
+
+def central_differences(function, x):
+    step = 1e-6
+    moves = step * np.eye(x.shape[-1])
+    return np.stack([(function(x + move) - function(x - move)) / (2 * step) for move in moves], axis=-1)
+
+
+def names_of_losses():
+    public = inspect.getmembers(losses, inspect.isfunction)
+    return {name for name, function in public if function.__module__.startswith("jaxbox.losses") and name[0] != "_"}
+
+
+# The table.
+
+
+def test_every_public_loss_has_a_row():
+    assert names_of_losses() == {row.name for row in LOSSES}
+
+
+# Law 1: a box is its low corner, then its high corner, in 1, 2 or 3 dimensions.
+
+
+@every_loss
+@pytest.mark.usefixtures("x64")
+def test_the_value_is_that_of_the_reference(row):
+    for n in row.dimensions:
+        pairs = cases.random_pairs(CHUNK, seed=n, n=n)
+        value, _ = value_and_gradients(row, *pairs, dtype="float64")
+        np.testing.assert_allclose(value, expected(row, *pairs), rtol=1e-12, atol=1e-12)
+
+
+@every_loss
+@pytest.mark.usefixtures("x64")
+def test_the_gradient_is_that_of_the_reference(row):
+    for n in row.dimensions:
+        predictions, targets = cases.random_pairs(CHUNK, seed=10 + n, n=n)
+        _, (of_predictions, of_targets) = value_and_gradients(row, predictions, targets, dtype="float64")
+        by_prediction = central_differences(partial(expected, row, targets=targets, held=predictions), predictions)
+        np.testing.assert_allclose(of_predictions, by_prediction, rtol=1e-6, atol=1e-7)
+        if not row.holds:
+            by_target = central_differences(partial(expected, row, predictions), targets)
+            np.testing.assert_allclose(of_targets, by_target, rtol=1e-6, atol=1e-7)
+
+
+@every_loss
+def test_forward_mode_gives_the_gradient_of_reverse_mode(row):
+    parts = cases.random_pairs(400, seed=20), cases.stacked(cases.AWKWARD)
+    pairs = [np.concatenate(x) for x in zip(*parts, strict=True)]
+    _, reverse = value_and_gradients(row, *pairs)
+    forward = run("forward mode", row, *pairs)
+    for one, other in zip(forward, reverse, strict=True):
+        scale = np.max(np.abs(other), axis=-1, keepdims=True)
+        assert np.all(np.abs(one - other) <= 2e-5 * scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("iou_loss", 0.5263157895),
+        ("giou_loss", 0.5763157895),
+        ("diou_loss", 0.5519305435),
+        ("ciou_loss", 0.5519319320),
+        ("l1_loss", 35),
+        ("smooth_l1_loss", 33),
+    ],
+)
+@pytest.mark.usefixtures("x64")
+def test_worked_values(name, value):
+    predictions, targets = jnp.array([10.0, 10, 50, 60]), jnp.array([20.0, 15, 60, 70])
+    np.testing.assert_allclose(getattr(losses, name)(predictions, targets), value, rtol=1e-9)
+
+
+# Law 2: predictions and targets, then options by name; one value a box.
+
+
+@every_loss
+def test_the_signature_is_predictions_targets_options_where(row):
+    parameters = list(inspect.signature(row.loss).parameters.values())
+    assert [parameter.name for parameter in parameters[:2]] == ["predictions", "targets"]
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters[2:])
+    assert parameters[-1].name == "where"
+    forbidden = {"reduction", "eps", "epsilon", "mode", "format", "fmt", "axis"}
+    assert not forbidden & {parameter.name for parameter in parameters}
+    assert not any(isinstance(parameter.default, bool) for parameter in parameters)
+
+
+@every_loss
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)])
+def test_there_is_one_value_a_box(row, shape):
+    predictions, targets = (x.reshape((-1, 4))[: int(np.prod(shape))] for x in cases.random_pairs(6, seed=30))
+    pairs = [jnp.asarray(x.reshape((*shape, 4)), jnp.float32) for x in (predictions, targets)]
+    value = row(*pairs)
+    assert value.shape == shape
+    np.testing.assert_allclose(value.reshape(-1), expected(row, predictions, targets), rtol=2e-5, atol=2e-6)
+
+
+@every_loss
+def test_jit_eager_and_vmap_agree(row):
+    pairs = [jnp.asarray(x, jnp.float32) for x in cases.stacked(cases.AWKWARD)]
+    eager = row(*pairs)
+    np.testing.assert_allclose(jax.jit(row)(*pairs), eager, rtol=1e-5, atol=3e-7)
+    np.testing.assert_allclose(jax.vmap(row)(*pairs), eager, rtol=1e-5, atol=3e-7)
+
+
+@every_loss
+def test_a_shape_is_traced_once_whatever_the_numeric_options(row):
+    numeric = {name for name, value in inspect.signature(row.loss).parameters.items() if type(value.default) is float}
+    traces = []
+
+    @jax.jit
+    def traced(predictions, targets, options):
+        traces.append(options)
+        return row.loss(predictions, targets, **{**row.options, **options})
+
+    pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(4, seed=40)]
+    for factor in (1.0, 1.5):
+        options = {name: factor * inspect.signature(row.loss).parameters[name].default for name in numeric}
+        value = traced(*pair, options)
+        np.testing.assert_allclose(value, row.loss(*pair, **{**row.options, **options}), rtol=1e-5, atol=1e-6)
+    assert len(traces) == 1
+
+
+# Law 3: losses refuse to broadcast, and say what was passed, what is wanted and what to write.
+
+
+@every_loss
+def test_shapes_that_differ_are_refused(row):
+    with pytest.raises(ValueError, match="but a loss takes pairs and does not broadcast") as caught:
+        row(jnp.zeros((3, 4)), jnp.zeros((1, 4)))
+    assert "Got `predictions` of shape (3, 4) and `targets` of shape (1, 4)" in str(caught.value)
+    assert "write `jnp.broadcast_to(targets, predictions.shape)`" in str(caught.value)
+
+
+@every_loss
+def test_integers_are_refused(row):
+    with pytest.raises(
+        TypeError, match=r"`targets` has dtype int32, but only floating point has a gradient\."
+    ) as caught:
+        jax.jit(row)(jnp.zeros((3, 4)), jnp.zeros((3, 4), jnp.int32))
+    assert "Write `targets.astype(jnp.float32)`." in str(caught.value)
+
+
+@every_loss
+def test_a_list_is_refused(row):
+    message = r"`predictions` is a list, not an array. Write `jnp.asarray\(predictions, jnp.float32\)`."
+    with pytest.raises(TypeError, match=message):
+        row([0.0, 0.0, 1.0, 1.0], jnp.zeros(4))
+
+
+@every_loss
+def test_a_scalar_is_refused(row):
+    with pytest.raises(ValueError, match=r"`?predictions`? .*shape \(\)"):
+        row(jnp.float32(0), jnp.float32(0))
+
+
+@every_loss
+def test_a_mask_of_another_shape_or_dtype_is_refused(row):
+    pair = jnp.zeros((3, 4)), jnp.zeros((3, 4))
+    with pytest.raises(ValueError, match=r"`where` has shape \(3, 1\), but there is one value a box, \(3,\)"):
+        row(*pair, where=jnp.ones((3, 1), bool))
+    with pytest.raises(TypeError, match=r"`where` has dtype float32, but a mask is boolean\. Write `where != 0`"):
+        row(*pair, where=jnp.ones(3))
+    with pytest.raises(TypeError, match="`where` is a list, not an array"):
+        row(*pair, where=[True, False, True])
+
+
+@every_loss
+def test_a_last_axis_that_is_no_box_is_refused(row):
+    if row.has_a_unit and row.reference(np.zeros(5), np.zeros(5), **row.options) == 0:
+        assert row(jnp.zeros((3, 5)), jnp.zeros((3, 5))).shape == (3,)  # coordinates of any layout
+        return
+    with pytest.raises(ValueError, match=r"`predictions` has shape \(3, 5\), but a box is `\[..., 2n\]`") as caught:
+        row(jnp.zeros((3, 5)), jnp.zeros((3, 5)))
+    assert "take `predictions[..., :4]`" in str(caught.value)
+    if row.dimensions == (2,):
+        with pytest.raises(ValueError, match=r"`predictions` has shape \(3, 6\), but only a box in the plane"):
+            row(jnp.zeros((3, 6)), jnp.zeros((3, 6)))
+
+
+# Law 4: no additive epsilon, so a loss of ratios depends neither on the unit nor on the origin.
+
+
+@every_loss_without_a_unit
+@pytest.mark.parametrize("exponent", [-40, -10, 10, 40])
+def test_the_unit_of_length_changes_no_bit(row, exponent):
+    predictions, targets = (x.astype(np.float32) for x in cases.random_pairs(CHUNK, seed=50))
+    value, (gradient, _) = value_and_gradients(row, predictions, targets)
+    factor = np.float32(2.0**exponent)
+    scaled, (scaled_gradient, _) = value_and_gradients(row, factor * predictions, factor * targets)
+    np.testing.assert_array_equal(scaled, value)
+    np.testing.assert_array_equal(scaled_gradient * factor, gradient)
+
+
+@every_loss
+def test_the_origin_changes_no_bit(row):
+    whole = [np.round(64 * x).astype(np.float32) for x in cases.random_pairs(CHUNK, seed=60)]
+    value, (gradient, _) = value_and_gradients(row, *whole)
+    moved, (moved_gradient, _) = value_and_gradients(row, *(x + np.float32([512, -256, 512, -256]) for x in whole))
+    np.testing.assert_array_equal(moved, value)
+    np.testing.assert_array_equal(moved_gradient, gradient)
+
+
+@every_loss
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
+def test_float32_is_as_near_as_its_coordinates_allow(row, offset):
+    pairs = [(x + offset).astype(np.float32) for x in cases.random_pairs(CHUNK, seed=70)]
+    value, _ = value_and_gradients(row, *pairs)
+    exact = expected(row, *(x.astype(np.float64) for x in pairs))
+    np.testing.assert_allclose(value, exact, rtol=1e-6, atol=5e-7)
+
+
+# Law 5: a loss of equal boxes is 0 and stationary.
+
+
+@every_loss
+def test_equal_boxes_have_loss_0_and_gradient_0(row):
+    awkward = np.concatenate(cases.stacked(cases.AWKWARD))
+    upright = awkward[np.all(awkward[:, 2:] >= awkward[:, :2], axis=-1)]
+    same = np.concatenate([cases.random_boxes(4 * CHUNK, seed=80), upright]).astype(np.float32)
+    value, gradients = value_and_gradients(row, same, same)
+    np.testing.assert_array_equal(value, 0)
+    np.testing.assert_array_equal(gradients, 0)
+
+
+@every_loss
+def test_the_loss_is_in_its_range(row):
+    ordinary = cases.random_pairs(4 * CHUNK, seed=90, spread=2.0)
+    for predictions, targets in (ordinary, cases.stacked(cases.AWKWARD)):
+        value, _ = value_and_gradients(row, predictions, targets)
+        assert np.all(value >= -1e-6)
+        assert np.all(value <= row.upper + 1e-6)
+
+
+# Law 6: every function is total.
+
+
+@every_loss
+def test_value_and_gradients_are_finite_everywhere(row):
+    value, gradients = value_and_gradients(row, *cases.stacked(cases.AWKWARD))
+    finite = np.isfinite(value) & np.all(np.isfinite(gradients), axis=(0, 2))
+    assert not [name for name, fine in zip(cases.AWKWARD, finite, strict=True) if not fine]
+    assert np.all(np.isfinite(run("forward mode", row, *cases.stacked(cases.AWKWARD))))
+
+
+@every_loss
+def test_second_derivatives_are_finite(row):
+    hessian = run("hessian", row, *cases.stacked(cases.AWKWARD_MODERATE))
+    finite = np.all(np.isfinite(hessian), axis=(1, 2))
+    assert not [name for name, fine in zip(cases.AWKWARD_MODERATE, finite, strict=True) if not fine]
+
+
+EDGES = st.one_of(
+    st.sampled_from([0.0, 1.0, -1.0, 1e15, -1e15, 1e-15, -1e-15, 3.0, 10.0]),
+    st.floats(-(2.0**49), 2.0**49, width=32),
+)
+BOXES = st.tuples(EDGES, EDGES, EDGES, EDGES).filter(
+    lambda box: all(side == 0 or abs(side) >= 1e-15 for side in np.diff(np.float32(box).reshape(2, 2), axis=0)[0])
+)
+
+
+@every_loss
+@hypothesis.given(pairs=st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=8))
+@hypothesis.settings(deadline=None, max_examples=50)
+def test_any_finite_boxes_have_finite_value_and_gradients(row, pairs):
+    predictions, targets = np.moveaxis(np.array(pairs), 1, 0)
+    value, gradients = value_and_gradients(row, predictions, targets)
+    assert np.all(np.isfinite(value))
+    assert np.all(np.isfinite(gradients))
+
+
+# Law 7: half precision is for storage.
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_promoted_and_the_gradient_comes_back_in_it(row, dtype):
+    half = [jnp.asarray(x, dtype) for x in cases.random_pairs(CHUNK, seed=100)]
+    full = [x.astype(jnp.float32) for x in half]
+    value, gradient = jax.jit(jax.vmap(jax.value_and_grad(row)))(*half)
+    exact, (exact_gradient, _) = value_and_gradients(row, *full)
+    assert value.dtype == jnp.float32
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(value, exact)
+    np.testing.assert_allclose(gradient.astype(jnp.float32), exact_gradient, rtol=2**-8, atol=1e-7)
+
+
+@every_loss
+@pytest.mark.usefixtures("x64")
+def test_float64_stays_and_mixed_precision_takes_the_wider(row):
+    wide, narrow = jnp.zeros(4, jnp.float64), jnp.zeros(4, jnp.bfloat16)
+    assert row(wide, wide).dtype == jnp.float64
+    assert row(narrow, wide).dtype == jnp.float64
+    assert row(narrow, narrow.astype(jnp.float32)).dtype == jnp.float32
+    assert jax.grad(row)(narrow, wide).dtype == jnp.bfloat16
+
+
+# Law 8: a mask is complete, and a NaN that is not masked shows.
+
+
+@every_loss
+def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(row):
+    predictions, targets = (jnp.asarray(x, jnp.float32) for x in cases.random_pairs(8, seed=110))
+    keep = jnp.arange(8) % 2 == 0
+
+    @jax.jit
+    def total(predictions, targets):
+        return jnp.sum(row(predictions, targets, where=keep))
+
+    clean, clean_gradients = jax.value_and_grad(total, argnums=(0, 1))(predictions, targets)
+    np.testing.assert_array_equal(row(predictions, targets, where=keep)[1::2], 0)
+    np.testing.assert_allclose(clean, jnp.sum(row(predictions[::2], targets[::2])), rtol=1e-5)
+    for garbage in (np.nan, np.inf, -np.inf, 1e38, 0.0):
+        soiled = [jnp.where(keep[:, None], x, garbage) for x in (predictions, targets)]
+        value, gradients = jax.value_and_grad(total, argnums=(0, 1))(*soiled)
+        np.testing.assert_array_equal(value, clean)
+        for gradient, clean_gradient in zip(gradients, clean_gradients, strict=True):
+            np.testing.assert_array_equal(gradient, clean_gradient)
+            np.testing.assert_array_equal(gradient[1::2], 0)
+
+
+@every_loss
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_nan_that_is_not_masked_shows(row, place):
+    predictions, targets = (jnp.asarray(x, jnp.float32) for x in cases.random_pairs(3, seed=120))
+    diverged = predictions.at[1, place].set(jnp.nan)
+    assert jnp.isnan(row(diverged, targets)).tolist() == [False, True, False]
+    assert jnp.isnan(row(targets, diverged)).tolist() == [False, True, False]
+
+
+# Law 9: downhill is downhill.
+
+
+@every_loss
+@pytest.mark.usefixtures("x64")
+def test_a_small_step_against_the_gradient_lowers_the_loss(row):
+    ordinary = cases.random_pairs(CHUNK, seed=130, spread=2.0)
+    predictions, targets = (np.concatenate(x) for x in zip(ordinary, cases.stacked(DOWNHILL), strict=True))
+    value, (gradient, _) = value_and_gradients(row, predictions, targets, dtype="float64")
+    length = np.linalg.norm(gradient, axis=-1, keepdims=True)
+    sloping = length[:, 0] > 0
+    side = np.max(np.abs(targets[:, 2:] - targets[:, :2]), axis=-1, keepdims=True)
+    step = 1e-6 * side * gradient / np.where(length > 0, length, 1)
+    lower, _ = value_and_gradients(row, predictions - step, targets, dtype="float64")
+    assert np.all(lower[sloping] < value[sloping])
+    assert np.sum(sloping) > CHUNK / 4
+
+
+DOWNHILL = {name: pair for name, pair in cases.AWKWARD_MODERATE.items() if pair[1] == cases.TARGET}
+
+
+@every_loss
+def test_gradient_descent_brings_a_thousand_boxes_to_their_targets(row):
+    starts, targets = cases.random_pairs(4000, seed=140, spread=1.5)
+    if row.needs_overlap_to_descend:
+        overlapping = reference.intersection(starts, targets) > 0.05
+        starts, targets = starts[overlapping], targets[overlapping]
+    starts, targets = (jnp.asarray(x[:1000], jnp.float32) for x in (starts, targets))
+    assert len(starts) == 1000
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 1000))
+
+    def to_boxes(parameters):  # centre and log sides, as detectors predict them: no step can invert a box
+        middle, log_sides = jnp.split(parameters, 2, axis=-1)
+        return boxes.cxcywh_to_xyxy(jnp.concatenate([middle, jnp.exp(log_sides)], axis=-1))
+
+    def step(carry, _):
+        parameters, state = carry
+        gradients = jax.grad(lambda x: jnp.sum(row(to_boxes(x), targets)))(parameters)
+        updates, state = optimizer.update(gradients, state)
+        return (optax.apply_updates(parameters, updates), state), None
+
+    layout = boxes.xyxy_to_cxcywh(starts)
+    parameters = jnp.concatenate([layout[:, :2], jnp.log(layout[:, 2:])], axis=-1)
+    with jax.numpy_dtype_promotion("standard"):  # for optax
+        (final, _), _ = jax.jit(lambda x: jax.lax.scan(step, (x, optimizer.init(x)), length=1000))(parameters)
+    assert np.min(similarity.iou(to_boxes(final), targets)) > 0.95
+
+
+# Chosen subgradients.
+
+
+def test_a_flipped_box_is_turned_back_by_giou():
+    target = jnp.array([0.0, 0, 2, 1])
+    flipped = jnp.array([[1.5, 0.2, 0.5, 0.8], [0.5, 0.8, 1.5, 0.2], [1.5, 0.8, 0.5, 0.2], [5.0, 0.2, 4.0, 0.8]])
+    gradient = jax.grad(lambda x: jnp.sum(losses.giou_loss(x, jnp.broadcast_to(target, x.shape))))
+
+    def step(x, rate):
+        return x - rate * gradient(x), None
+
+    final, _ = jax.lax.scan(step, flipped, jnp.linspace(0.1, 0, 3000))
+    assert jnp.all(boxes.sides(final) > 0)
+    assert jnp.min(similarity.iou(final, target[None])) > 0.95
+
+
+@every_loss_without_a_unit
+def test_a_flipped_box_scores_no_better_than_a_disjoint_one(row):
+    flipped = {name: pair for name, pair in cases.AWKWARD.items() if "flipped" in name}
+    value, _ = value_and_gradients(row, *cases.stacked(flipped))
+    assert np.all(value >= 1)
+
+
+@pytest.mark.parametrize("loss", [losses.iou_loss, losses.giou_loss, losses.diou_loss, losses.ciou_loss])
+def test_a_box_of_no_width_grows(loss):
+    gradient = jax.grad(loss)(jnp.array([30.0, 20, 30, 50]), jnp.array(cases.TARGET))
+    assert gradient[0] > 0 > gradient[2]
+
+
+@pytest.mark.parametrize("loss", [losses.iou_loss, losses.giou_loss, losses.diou_loss, losses.ciou_loss])
+def test_touching_boxes_are_drawn_together(loss):
+    prediction, target = (jnp.array(x) for x in cases.AWKWARD["touching at an edge"])
+    gradient = jax.grad(loss)(prediction, target)
+    assert gradient[0] > 0

@@ -1,0 +1,133 @@
+"""The chosen value and derivative of each primitive, and that all orders of derivative are finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxbox import numerics
+
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def derivatives(function, *arguments):
+    arguments = tuple(jnp.float32(x) for x in arguments)
+    every = tuple(range(len(arguments)))
+    reverse = jax.jit(jax.grad(function, every))(*arguments)
+    forward = jax.jit(jax.jacfwd(function, every))(*arguments)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-6)
+    return [float(x) for x in reverse]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "value", "slopes"),
+    [
+        (numerics.positive_part, (0,), 0, [1]),
+        (numerics.positive_part, (-1e-30,), 0, [0]),
+        (numerics.positive_part, (3,), 3, [1]),
+        (numerics.absolute, (0,), 0, [0]),
+        (numerics.absolute, (-2,), 2, [-1]),
+        (numerics.square_root, (0,), 0, [0]),
+        (numerics.square_root, (4,), 2, [0.25]),
+        (numerics.square_root, (1e-30,), 1e-15, [5e14]),
+        (numerics.divide, (6, 3), 2, [1 / 3, -2 / 3]),
+        (numerics.divide, (0, 0), 0, [0, 0]),
+        (numerics.divide, (5, 0), 0, [0, 0]),
+        (numerics.divide, (5, TINY / 4), 0, [0, 0]),
+        (numerics.divide, (2e25, 1e25), 2, [1e-25, -2e-25]),
+        (numerics.divide, (2e-25, 1e-25), 2, [1e25, -2e25]),
+        (numerics.angle, (0, 0), 0, [0, 0]),
+        (numerics.angle, (-0.0, -0.0), 0, [0, 0]),
+        (numerics.angle, (0, 2), 0, [0.5, 0]),
+        (numerics.angle, (3, 0), np.pi / 2, [0, -1 / 3]),
+        (numerics.angle, (3, 4), np.arctan2(3, 4), [4 / 25, -3 / 25]),
+        (numerics.angle, (3, -4), np.arctan2(3, -4), [-4 / 25, -3 / 25]),
+        (numerics.angle, (3e30, 4e30), np.arctan2(3, 4), [4e-30 / 25, -3e-30 / 25]),
+        (numerics.angle, (3e-30, 4e-30), np.arctan2(3, 4), [4e30 / 25, -3e30 / 25]),
+        (numerics.smooth_absolute, (0, 1), 0, [0, 0]),
+        (numerics.smooth_absolute, (0.5, 2), 0.0625, [0.25, -0.03125]),
+        (numerics.smooth_absolute, (-3, 2), 2, [-1, -0.5]),
+        (numerics.smooth_absolute, (-3, 0), 3, [-1, -0.5]),
+        (numerics.smooth_absolute, (0, 0), 0, [0, 0]),
+        (numerics.smooth_absolute, (1e-6, 1), 5e-13, [1e-6, -5e-13]),
+    ],
+)
+def test_value_and_derivatives(function, arguments, value, slopes):
+    np.testing.assert_allclose(function(*map(jnp.float32, arguments)), value, rtol=1e-6)
+    np.testing.assert_allclose(derivatives(function, *arguments), slopes, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (numerics.positive_part, (0,)),
+        (numerics.absolute, (0,)),
+        (numerics.square_root, (0,)),
+        (numerics.divide, (0, 0)),
+        (numerics.divide, (1, 1e-6)),
+        (numerics.angle, (0, 0)),
+        (numerics.angle, (1e-12, 1e-12)),
+        (numerics.angle, (1e12, -1e12)),
+        (numerics.smooth_absolute, (0, 0)),
+        (numerics.smooth_absolute, (1, 1)),
+    ],
+)
+def test_second_derivatives_are_finite(function, arguments):
+    every = tuple(range(len(arguments)))
+    hessian = jax.jit(jax.hessian(function, every))(*map(jnp.float32, arguments))
+    assert np.all(np.isfinite(hessian))
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_second_derivatives_of_a_quotient_and_an_angle_are_the_true_ones():
+    y, x = jnp.array([3.0, 2.0])
+    np.testing.assert_allclose(
+        jax.hessian(numerics.divide, (0, 1))(y, x), [[0, -1 / x**2], [-1 / x**2, 2 * y / x**3]], rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        jax.hessian(numerics.angle, (0, 1))(y, x), jax.hessian(jnp.arctan2, (0, 1))(y, x), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [numerics.positive_part, numerics.absolute, numerics.square_root, numerics.seam],
+)
+def test_a_nan_goes_through(function):
+    assert jnp.isnan(function(jnp.float32(jnp.nan)))
+
+
+def test_a_nan_goes_through_a_quotient_and_an_angle():
+    for arguments in ((jnp.nan, 1.0), (1.0, jnp.nan), (jnp.nan, 0.0)):
+        assert jnp.isnan(numerics.divide(*map(jnp.float32, arguments)))
+        assert jnp.isnan(numerics.angle(*map(jnp.float32, arguments)))
+        assert jnp.isnan(numerics.smooth_absolute(jnp.float32(jnp.nan), arguments[1]))
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "wanted"),
+    [
+        (["bfloat16", "float16"], "float32"),
+        (["bfloat16", "float32"], "float32"),
+        (["float16", "float64"], "float64"),
+        (["float32", "float64"], "float64"),
+    ],
+)
+@pytest.mark.usefixtures("x64")
+def test_promotion_is_to_float32_at_least(dtypes, wanted):
+    promoted = numerics.promote(*(jnp.ones(2, dtype) for dtype in dtypes))
+    assert [x.dtype for x in promoted] == [wanted, wanted]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.usefixtures("x64")
+def test_a_seam_changes_no_bit(dtype):
+    rng = np.random.default_rng(0)
+    values = jnp.asarray(rng.normal(size=1000) * 10.0 ** rng.integers(-4, 4, 1000), dtype)
+    np.testing.assert_array_equal(jax.jit(numerics.seam)(values), values)
+
+
+def test_masked_out_denominators_do_not_poison_the_gradient_of_a_batch():
+    y = jnp.array([2.0, 0.0, 4.0])
+    gradient = jax.grad(lambda y: jnp.sum(numerics.divide(jnp.ones(3), y)))(y)
+    np.testing.assert_allclose(gradient, [-0.25, 0, -0.0625])

@@ -1,0 +1,88 @@
+"""Sums and means of losses, on one device and on eight."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxbox import reductions
+
+VALUES = jnp.array([[1.0, 2.0], [4.0, 8.0]])
+MASK = jnp.array([[True, False], [True, True]])
+
+
+def test_without_weights_it_is_the_mean():
+    assert reductions.weighted_mean(VALUES) == 3.75
+    assert reductions.weighted_sum(VALUES) == 15
+
+
+def test_weights_count_above_and_below_the_line():
+    weights = jnp.array([[1.0, 0.5], [0.0, 2.5]])
+    assert reductions.weighted_sum(VALUES, weights) == 22
+    assert reductions.weighted_mean(VALUES, weights) == 5.5
+
+
+def test_masked_values_count_neither_above_nor_below_the_line_whatever_they_hold():
+    soiled = VALUES.at[0, 1].set(jnp.nan)
+    value, gradient = jax.value_and_grad(lambda x: reductions.weighted_mean(x, where=MASK))(soiled)
+    np.testing.assert_allclose(value, 13 / 3, rtol=1e-6)
+    np.testing.assert_allclose(gradient, np.array(MASK) / 3, rtol=1e-6)
+    assert reductions.weighted_sum(soiled, where=MASK) == 13
+    assert reductions.weighted_mean(soiled, VALUES, where=MASK) == (1 + 16 + 64) / 13
+
+
+@pytest.mark.parametrize("reduce", [reductions.weighted_mean, reductions.weighted_sum])
+def test_a_batch_without_a_box_has_loss_0_and_gradient_0(reduce):
+    for arguments in ({"where": jnp.zeros((2, 2), bool)}, {"weights": jnp.zeros((2, 2))}):
+        value, gradient = jax.value_and_grad(functools.partial(reduce, **arguments))(VALUES)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+    assert reduce(jnp.zeros((0,))) == 0
+
+
+def test_a_weight_below_1_in_all_is_not_magnified():
+    assert reductions.weighted_mean(VALUES, jnp.full((2, 2), 0.125)) == 15 / 8
+
+
+def test_a_nan_that_is_not_masked_shows():
+    assert jnp.isnan(reductions.weighted_mean(VALUES.at[0, 0].set(jnp.nan), where=MASK))
+
+
+def test_half_precision_is_summed_in_float32():
+    ones = jnp.ones(1000, jnp.bfloat16)
+    assert reductions.weighted_sum(ones) == 1000
+    assert reductions.weighted_mean(ones).dtype == jnp.float32
+    assert jax.grad(reductions.weighted_mean)(ones).dtype == jnp.bfloat16
+
+
+def test_wrong_arguments_say_what_to_write():
+    with pytest.raises(ValueError, match=r"`weights` has shape \(2,\), but there is one value a box") as caught:
+        reductions.weighted_mean(VALUES, jnp.ones(2))
+    assert "`jnp.broadcast_to(weights, (2, 2))`" in str(caught.value)
+    with pytest.raises(ValueError, match=r"`where` has shape \(2, 1\)"):
+        reductions.weighted_mean(VALUES, where=MASK[:, :1])
+    with pytest.raises(TypeError, match="`weights` has dtype bool"):
+        reductions.weighted_mean(VALUES, MASK)
+    with pytest.raises(TypeError, match="`where` has dtype float32"):
+        reductions.weighted_sum(VALUES, where=VALUES)
+    with pytest.raises(TypeError, match="`values` is a list"):
+        reductions.weighted_sum([1.0, 2.0])
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    script = [sys.executable, "-m", "tests.eight_devices"]
+    return json.loads(subprocess.run(script, env=environment, check=True, capture_output=True).stdout)
+
+
+@pytest.mark.parametrize("way", ["jit", "shard_map", "shard_map, check_vma=False", "pmap"])
+def test_eight_devices_with_uneven_masks_give_the_loss_and_gradient_of_one(on_eight_devices, way):
+    for spread, single in zip(on_eight_devices[way], on_eight_devices["one device"], strict=True):
+        np.testing.assert_allclose(spread, single, rtol=1e-5, atol=1e-7)
