@@ -1,0 +1,88 @@
+"""Every loss, described from its own docstring, and those of them that a detector can train with."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from jaxbox import losses
+
+SUFFIX = "_loss"
+
+# What a loss requires and cannot guess, for boxes in units of the image side.
+OPTIONS = {
+    "image_size": (1.0, 1.0),  # the image itself
+    "constant": 0.25,  # about the side of a digit; the paper takes the mean side of the data set's objects
+    "mean_loss": 0.5,  # the IoU loss halfway from nothing to perfect; a run of one's own would keep `update_mean` going
+}
+
+
+class Entry(NamedTuple):
+    """A row of the table of losses: its name without `_loss`, one line of formula, its range, and its paper."""
+
+    name: str
+    formula: str
+    range: str
+    paper: str
+
+
+def public_losses() -> dict[str, Callable[..., jax.Array]]:
+    """Every public function of `jaxbox.losses` whose name ends in `_loss`, by its name without that."""
+    return {
+        name.removesuffix(SUFFIX): function
+        for name, function in vars(losses).items()
+        if name.endswith(SUFFIX) and not name.startswith("_") and inspect.isfunction(function)
+    }
+
+
+def box_losses() -> dict[str, Callable[..., jax.Array]]:
+    """The losses that take two arrays of boxes and `where`, by name; options without a default are filled in."""
+    offered = {}
+    for name, function in public_losses().items():
+        positional, required = [], []
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is not parameter.KEYWORD_ONLY:
+                positional.append(parameter.name)
+            elif parameter.default is parameter.empty:
+                required.append(parameter.name)
+        if positional == ["predictions", "targets"] and set(required) <= set(OPTIONS):
+            offered[name] = functools.partial(function, **{option: OPTIONS[option] for option in required})
+    return offered
+
+
+def entries() -> list[Entry]:
+    """A row for every public loss, in the order of the module."""
+    return [describe(name, function) for name, function in public_losses().items()]
+
+
+def describe(name: str, function: Callable[..., jax.Array]) -> Entry:
+    """Reads a loss's docstring.
+
+    Args:
+      name: what to call it.
+      function: a loss; the body of its docstring opens with the formula, `Returns:` states the range, and `References:`
+        opens with the paper.
+
+    Returns:
+      The row; what the docstring does not hold is empty.
+    """
+    text = inspect.getdoc(function) or ""
+    body, *_ = re.split(r"^Args:$", text, maxsplit=1, flags=re.MULTILINE)
+    formula = re.search(r"\$\$(.+?)\$\$|`(.+?)`", body, flags=re.DOTALL)
+    interval = re.search(r"in `([\[(][^`]*, [^`]*[\])])`", section(text, "Returns"))
+    paper = re.match(r".+?https?://\S+", section(text, "References"), flags=re.DOTALL)
+    return Entry(
+        name=name,
+        formula=" ".join((formula[1] or formula[2]).split()) if formula else "",
+        range=interval[1] if interval else "",
+        paper=" ".join(paper[0].split()) if paper else "",
+    )
+
+
+def section(text: str, title: str) -> str:
+    """The lines indented under `title:` in a docstring, without their indent; empty if there is no such section."""
+    found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)+)", text, flags=re.MULTILINE)
+    return inspect.cleandoc(found[1]) if found else ""

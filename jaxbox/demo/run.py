@@ -1,0 +1,259 @@
+"""A run of `jaxbox train` from start to table: what it tells on the terminal, and the files it leaves."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+from flax import nnx
+from jax.sharding import Mesh
+from matplotlib.figure import Figure
+
+import jaxbox
+from jaxbox import boxes, plots
+from jaxbox.demo import catalogue, detector, digits, evaluation, train
+
+METRICS, DETECTIONS, CURVES, PARAMETERS = "metrics.json", "detections.png", "curves.png", "parameters"
+TEST_SEED = 2  # of the test images, which are the same for every run
+REPORT_EVERY = 10  # steps; reading a loss waits for the devices
+SHOWN = 12  # test images in the picture of detections
+SURE = 0.5  # the lowest score in that picture
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pycocotools")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a run is made from.
+
+    Attributes:
+      losses: the weight of each box loss, by its name without `_loss`.
+      steps: updates of the model.
+      batch_size: images an update; rounded up to a multiple of the devices.
+      test_images: how many images of held-out digits to make.
+      seed: of the initial parameters and of the training images.
+      out: the folder for the files of the run.
+    """
+
+    losses: dict[str, float]
+    steps: int
+    batch_size: int
+    test_images: int
+    seed: int
+    out: Path
+
+
+def run(settings: Settings, started: float) -> None:
+    """Trains and evaluates a detector, writes the run to its folder, and prints the table.
+
+    Args:
+      settings: what to do.
+      started: when the command began, in seconds of `time.perf_counter`.
+
+    Raises:
+      FloatingPointError: if the loss stops being finite.
+    """
+    console = rich.console.Console(highlight=False, soft_wrap=True)
+    with staging(settings.out) as folder:
+        mesh = Mesh(np.array(jax.devices()), ("batch",))
+        batch_size = -(-settings.batch_size // mesh.size) * mesh.size
+        if batch_size != settings.batch_size:
+            console.print(
+                f"batch    {settings.batch_size} images do not divide among {mesh.size} devices: {batch_size}"
+            )
+
+        train_digits, test_digits = digits.train_and_test_digits()
+        console.print(
+            f"digits   {len(train_digits.labels)} to train with, {len(test_digits.labels)} others to test with"
+        )
+
+        model = detector.Detector(nnx.Rngs(settings.seed))
+        size = sum(array.size for array in jax.tree.leaves(nnx.state(model, nnx.Param)))
+        console.print(f"model    {size:,} parameters on {describe(mesh)}")
+
+        total = " + ".join(f"{weight:g} {name}" for name, weight in settings.losses.items())
+        console.print(f"train    {settings.steps} steps of {batch_size} images; box loss {total}")
+        offered = catalogue.box_losses()
+        train_step = train.make_train_step([(weight, offered[name]) for name, weight in settings.losses.items()])
+        batches = digits.stream(train_digits, batch_size, settings.seed)
+        values = train.fit(model, train_step, batches, settings.steps, mesh)
+        training_began = time.perf_counter()
+        curve = watch(values, settings.steps, batch_size, console)
+        training_ended = time.perf_counter()
+
+        console.print(f"test     {settings.test_images} images of held-out digits")
+        scenes = digits.compose(test_digits, settings.test_images, np.random.default_rng(TEST_SEED))
+        found = find(model, scenes)
+        metrics = evaluation.evaluate(found, scenes)
+
+        save(model, folder / PARAMETERS)
+        picture_of_detections(scenes, found).savefig(folder / DETECTIONS, dpi=150)
+        picture_of_training(curve).savefig(folder / CURVES, dpi=150)
+        seconds = {
+            "before training": training_began - started,
+            "training": training_ended - training_began,
+            "after training": time.perf_counter() - training_ended,
+            "all": time.perf_counter() - started,
+        }
+        record = {
+            "settings": dataclasses.asdict(settings) | {"out": str(settings.out), "batch_size": batch_size},
+            "metrics": metrics,
+            "seconds": seconds,
+            "device": describe(mesh),
+            "versions": {"jaxbox": jaxbox.__version__, "python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "curve": curve,
+        }
+        (folder / METRICS).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    console.print(f"wrote    {', '.join((METRICS, DETECTIONS, CURVES, PARAMETERS + '/'))} in {settings.out}")
+    console.print(table(metrics, seconds["all"]))
+
+
+def watch(
+    values: Iterator[train.Values], steps: int, batch_size: int, console: rich.console.Console
+) -> dict[str, list[float]]:
+    """Trains by asking for the values, and shows how it goes: a bar on a terminal, ten lines elsewhere.
+
+    Args:
+      values: the losses of each step, from `train.fit`.
+      steps: how many there are.
+      batch_size: images a step.
+      console: where to show it.
+
+    Returns:
+      The losses of all steps, by name.
+
+    Raises:
+      FloatingPointError: if a loss is not finite.
+    """
+    progress = rich.progress.Progress(
+        rich.progress.TextColumn("        "),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s"),
+        rich.progress.TimeRemainingColumn(),
+        console=console,
+    )
+    history = []
+    began = time.perf_counter()
+    with progress if console.is_terminal else contextlib.nullcontext():
+        task = progress.add_task("", total=steps, loss="-", rate="-")
+        for step, losses in enumerate(values, start=1):
+            history.append(losses)
+            if step == 1:
+                jax.block_until_ready(losses)
+                began = time.perf_counter()  # without the compilation
+            elif step % REPORT_EVERY == 0 or step == steps:
+                loss = float(losses["loss"])
+                if not np.isfinite(loss):
+                    raise FloatingPointError(f"the loss is {loss} by step {step}; give the losses smaller weights")
+                rate = (step - 1) * batch_size / (time.perf_counter() - began)
+                progress.update(task, completed=step, loss=f"{loss:.3f}", rate=f"{rate:.0f}")
+                if not console.is_terminal and step * 10 // steps > (step - REPORT_EVERY) * 10 // steps:
+                    console.print(f"         step {step}/{steps}  loss {loss:.3f}  {rate:.0f} images/s")
+    return {name: [float(losses[name]) for losses in history] for name in history[0]}
+
+
+def find(model: detector.Detector, scenes: digits.Scenes) -> detector.Detections:
+    """The detections on images, as NumPy arrays."""
+    model.eval()
+    return jax.tree.map(np.asarray, nnx.jit(detector.detect)(model, scenes.images))
+
+
+def describe(mesh: Mesh) -> str:
+    """The devices of a mesh in words."""
+    kinds = sorted({device.device_kind for device in mesh.devices.flat})
+    return f"{mesh.size} device{'s' * (mesh.size > 1)} ({', '.join(kinds)})"
+
+
+def table(metrics: dict[str, float], seconds: float) -> rich.table.Table:
+    """The result of a run in one row."""
+    result = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    for title in ("mean IoU of matched boxes", "AP at .5", "AP at .75", "AP .5:.95", "time"):
+        result.add_column(title, justify="right")
+    scores = (f"{metrics[name]:.3f}" for name in ("mean_iou", "ap50", "ap75", "ap"))
+    result.add_row(*scores, f"{seconds:.0f} s")
+    return result
+
+
+def picture_of_detections(scenes: digits.Scenes, found: detector.Detections) -> Figure:
+    """Test images with their true boxes and the detections that score at least `SURE`."""
+    columns = 4
+    figure = Figure(figsize=(2.6 * columns, 2.75 * SHOWN / columns), layout="constrained")
+    panels = figure.subplots(SHOWN // columns, columns).ravel()
+    size = (digits.CANVAS, digits.CANVAS)
+    for i, ax in enumerate(panels):
+        plots.draw_image(scenes.images[i, ..., 0], ax=ax)
+        true, sure = scenes.valid[i], found.scores[i] >= SURE
+        targets = boxes.normalized_to_absolute(scenes.boxes[i][true], size)
+        predictions = boxes.normalized_to_absolute(found.boxes[i][sure], size)
+        plots.draw_targets(targets, scenes.classes[i][true], ax=ax)
+        plots.draw_predictions(predictions, found.classes[i][sure], found.scores[i][sure], ax=ax)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def picture_of_training(curve: dict[str, list[float]]) -> Figure:
+    """The losses of a run over its steps."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    plots.draw_curves(curve, ax=figure.subplots())
+    return figure
+
+
+@contextlib.contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """A folder to write to, whose files take their places in `out` once all of them are complete.
+
+    If the block is left by an exception, the folder goes and `out` is as it was.
+    """
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
+    new, old = folder / "new", folder / "old"
+    new.mkdir()
+    old.mkdir()
+    try:
+        yield new
+        for path in list(new.iterdir()):
+            if (out / path.name).exists():
+                (out / path.name).rename(old / path.name)
+            path.rename(out / path.name)
+    finally:
+        shutil.rmtree(folder)
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def save(model: detector.Detector, folder: Path) -> None:
+    """Writes a model's parameters and batch statistics to a new folder."""
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder.absolute(), jax.device_get(nnx.to_pure_dict(nnx.state(model))))
+
+
+def load(out: Path) -> detector.Detector:
+    """Reads the detector of a run back.
+
+    Args:
+      out: the folder that `jaxbox train --out` wrote.
+
+    Returns:
+      The model, for `find`.
+    """
+    graph, state = nnx.split(nnx.eval_shape(lambda: detector.Detector(nnx.Rngs(0))))
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        stored = checkpointer.restore((out / PARAMETERS).absolute(), nnx.to_pure_dict(state))
+    nnx.replace_by_pure_dict(state, stored)
+    return nnx.merge(graph, state)
