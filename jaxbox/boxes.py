@@ -17,6 +17,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxbox import numerics
 
@@ -112,8 +113,8 @@ def assert_boxes(*, planar: bool = False, **boxes: chex.Array) -> None:
                 -1,
                 4,
                 error=ValueError,
-                message=f"`{name}` has shape {array.shape}, but only a box in the plane, `[..., 4]`, has an aspect "
-                "ratio. For intervals and solids take a function without one, such as `diou`.",
+                message=f"`{name}` has shape {array.shape}, but this takes boxes in the plane, `[..., 4]`. "
+                "For intervals and solids take a function without angles, such as `diou`.",
             )
     _require(
         chex.assert_equal_shape_suffix,
@@ -502,6 +503,84 @@ class Pair:
         return sum_of_squares(self.offsets)
 
     @functools.cached_property
+    def side_differences(self) -> list[jax.Array]:
+        """Sides of the first box minus sides of the second, signed."""
+        return [side_a - side_b for side_a, side_b in zip(self.sides_a, self.sides_b, strict=True)]
+
+    @functools.cached_property
+    def larger_sides(self) -> list[jax.Array]:
+        """The larger side of the two along each axis, without regard to sign."""
+        sides = zip(self.sides_a, self.sides_b, strict=True)
+        return [jnp.maximum(numerics.absolute(side_a), numerics.absolute(side_b)) for side_a, side_b in sides]
+
+    @functools.cached_property
+    def side_changes(self) -> list[jax.Array]:
+        """Difference of the sides over the larger side, in `[0, 1]`; up to 2 if a box is inverted."""
+        pairs = zip(self.side_differences, self.larger_sides, strict=True)
+        return [numerics.divide(numerics.absolute(difference), larger) for difference, larger in pairs]
+
+    @functools.cached_property
+    def low_offsets(self) -> list[jax.Array]:
+        """Low corner of the first minus low corner of the second."""
+        return [x - difference / 2 for x, difference in zip(self.offsets, self.side_differences, strict=True)]
+
+    @functools.cached_property
+    def high_offsets(self) -> list[jax.Array]:
+        """High corner of the first minus high corner of the second."""
+        return [x + difference / 2 for x, difference in zip(self.offsets, self.side_differences, strict=True)]
+
+    @functools.cached_property
+    def squared_wasserstein(self) -> jax.Array:
+        """Squared Wasserstein distance of normal distributions with these centres, and half these sides as deviations.
+
+        It is also half the sum of the squared distances of the low corners and of the high corners.
+        """
+        return self.squared_offset + sum_of_squares(self.side_differences) / 4
+
+    @functools.cached_property
+    def edge_error(self) -> jax.Array:
+        """Mean over the edges of their distance from that of the second box, divided by the side of it that they end.
+
+        An edge above a thousand sides away counts as a thousand, so that none can overflow.
+        """
+        sides = [numerics.absolute(side) for side in self.sides_b] * 2
+        moves = [numerics.absolute(move) for move in self.low_offsets + self.high_offsets]
+        errors = map(
+            numerics.divide, moves, [jnp.maximum(side, move / 1000) for side, move in zip(sides, moves, strict=True)]
+        )
+        return numerics.total(errors) / len(moves)
+
+    @functools.cached_property
+    def iou_bounds(self) -> list[jax.Array]:
+        """The greatest IoU that each offset of the centre, and then each pair of sides, allows: in `[0, 1]`.
+
+        Where a box is inverted, the bound of its side goes down to -1.
+        """
+        twice = [2 * numerics.absolute(offset) for offset in self.offsets]
+        sides = [jnp.maximum(side, 0) for side in self.sides_b]
+        of_offsets = [
+            jnp.where(
+                numerics.is_zero(side + away), 1, numerics.divide(numerics.positive_part(side - away), side + away)
+            )
+            for side, away in zip(sides, twice, strict=True)
+        ]
+        of_sides = [
+            jnp.where(numerics.is_zero(larger), 1, numerics.divide(jnp.minimum(side_a, side_b), larger))
+            for side_a, side_b, larger in zip(self.sides_a, self.sides_b, self.larger_sides, strict=True)
+        ]
+        return of_offsets + of_sides
+
+    @functools.cached_property
+    def signed_intersection(self) -> jax.Array:
+        """Area that both boxes in the plane cover, continued below 0 where they are apart, as Peng and Yu do."""
+        # The edges of the overlap, measured from the low corner of the hull; the low one is above the high one in a
+        # gap.
+        lows = [numerics.absolute(offset) for offset in self.low_offsets]
+        highs = [numerics.positive_part(low + overlap) for low, overlap in zip(lows, self.overlaps, strict=True)]
+        (x1, y1), (x2, y2) = lows, highs
+        return x2 * y2 + jnp.minimum(x1, x2) * jnp.minimum(y1, y2) - x1 * jnp.maximum(y1, y2) - jnp.maximum(x1, x2) * y1
+
+    @functools.cached_property
     def equal(self) -> jax.Array:
         """Whether the boxes are the same, to the last bit."""
         sides = zip(self.sides_a, self.sides_b, strict=True)
@@ -523,6 +602,12 @@ class Pair:
         return jnp.where(numerics.is_zero(denominator), self.equal.astype(ratio.dtype), ratio)
 
     @functools.cached_property
+    def extended_iou(self) -> jax.Array:
+        """Signed intersection over union, in `(-1, 1]`. Two empty boxes have 1 if they are equal, else 0."""
+        signed = self.signed_intersection
+        return self._ratio_of_areas(signed, self.area_a + self.area_b - signed)
+
+    @functools.cached_property
     def vacancy(self) -> jax.Array:
         """Share of the hull that neither box covers, in `[0, 1]`: GIoU's penalty."""
         # Not hull minus union over hull: for boxes far apart that cancels in the derivative.
@@ -541,6 +626,32 @@ class Pair:
         difference = numerics.angle(w_star * h - w * h_star, h_star * h + w_star * w)
         return (2 / jnp.pi * difference) ** 2
 
+    @functools.cached_property
+    def weighted_aspect(self) -> jax.Array:
+        """`aspect` times its weight of itself over `(1 - iou) + aspect`, which is held constant: CIoU's last term."""
+        weight = lax.stop_gradient(numerics.divide(self.aspect, (1 - self.iou) + self.aspect))
+        return weight * self.aspect
+
+    def scaled(self, ratio: chex.Numeric) -> "Pair":
+        """The geometry of the boxes scaled about their own centres.
+
+        Args:
+          ratio: what the sides are multiplied by; may be traced.
+
+        Returns:
+          A pair with the same offsets.
+        """
+        ratio = jnp.asarray(ratio, self.offsets[0].dtype)
+        sides_a, sides_b = [side * ratio for side in self.sides_a], [side * ratio for side in self.sides_b]
+        # The centre of the second box is the origin: scaled corners, far from an origin of their own, would round.
+        axes = zip(sides_a, sides_b, self.offsets, strict=True)
+        overlaps = [_overlap(x - a / 2, x + a / 2, -b / 2, b / 2) for a, b, x in axes]
+        return Pair(sides_a, sides_b, overlaps, self.offsets)
+
+
+def _overlap(low_a: jax.Array, high_a: jax.Array, low_b: jax.Array, high_b: jax.Array) -> jax.Array:
+    return jnp.minimum(high_a, high_b) - jnp.maximum(low_a, low_b)
+
 
 def sum_of_squares(lengths: Sequence[jax.Array]) -> jax.Array:
     """The squared length of a vector that is given by its components.
@@ -551,7 +662,7 @@ def sum_of_squares(lengths: Sequence[jax.Array]) -> jax.Array:
     Returns:
       Their sum of squares, `[...]`.
     """
-    return functools.reduce(operator.add, (length * length for length in lengths))
+    return numerics.total(length * length for length in lengths)
 
 
 def pair(a: chex.Array, b: chex.Array) -> Pair:
@@ -575,7 +686,7 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
     return Pair(
         sides_a=[high_a - low_a for low_a, high_a, _, _ in axes],
         sides_b=[high_b - low_b for _, _, low_b, high_b in axes],
-        overlaps=[jnp.minimum(high_a, high_b) - jnp.maximum(low_a, low_b) for low_a, high_a, low_b, high_b in axes],
+        overlaps=[_overlap(*edges) for edges in axes],
         # Centre minus centre would cancel: by 3e-3 of a DIoU, in float32 at coordinates of 1e5.
         offsets=[((low_a - low_b) + (high_a - high_b)) / 2 for low_a, high_a, low_b, high_b in axes],
     )

@@ -7,10 +7,15 @@ functions themselves, so the derivatives of every order exist.
 This is the only file of the package with `custom_jvp`.
 """
 
+import functools
+import operator
+from collections.abc import Iterable
+
 import chex
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
+from jax import core, lax
 
 
 def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
@@ -28,6 +33,18 @@ def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
     values = [jnp.asarray(array) for array in arrays]
     dtype = jnp.float64 if any(value.dtype == jnp.float64 for value in values) else jnp.float32
     return tuple(value.astype(dtype) for value in values)
+
+
+def total(terms: Iterable[jax.Array]) -> jax.Array:
+    """The sum of arrays, one by one.
+
+    Args:
+      terms: at least one array, of shapes that broadcast against each other.
+
+    Returns:
+      Their sum.
+    """
+    return functools.reduce(operator.add, terms)
 
 
 @jax.custom_jvp
@@ -204,6 +221,127 @@ def smooth_absolute(x: jax.Array, width: chex.Numeric) -> jax.Array:
       The rounded absolute value, `[0, inf)`; 0 with derivative 0 at 0.
     """
     return _smooth_absolute(x, jnp.asarray(width, x.dtype))
+
+
+@jax.custom_jvp
+def _power(x, exponent):
+    return jnp.where(x <= 0, 0, jnp.power(jnp.where(x <= 0, 1, x), exponent))
+
+
+@_power.defjvp
+def _power_jvp(primals, tangents):
+    (x, exponent), (dx, dexponent) = primals, tangents
+    value = _power(x, exponent)
+    slope = exponent * _power(x, exponent - 1)
+    return value, slope * dx + value * jnp.log(jnp.where(x <= 0, 1, x)) * dexponent
+
+
+def power(x: jax.Array, exponent: chex.Numeric) -> jax.Array:
+    """`x ** exponent`, which is 0 with derivative 0 where `x` is 0, whatever the exponent.
+
+    Args:
+      x: numbers that are not negative; what rounding left below 0 counts as 0.
+      exponent: a number; may be traced.
+
+    Returns:
+      The power.
+    """
+    return _power(x, jnp.asarray(exponent, x.dtype))
+
+
+@jax.custom_jvp
+def _log_cosh(x):
+    size = jnp.abs(x)
+    near = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.clip(size, max=1) / 2)))
+    return jnp.where(size < 1, near, size + jnp.log1p(jnp.expm1(-2 * size) / 2))
+
+
+@_log_cosh.defjvp
+def _log_cosh_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _log_cosh(x), jnp.tanh(x) * dx
+
+
+def log_cosh(x: jax.Array) -> jax.Array:
+    """The logarithm of the hyperbolic cosine, without overflow far from 0 or cancellation near it.
+
+    Args:
+      x: any real numbers.
+
+    Returns:
+      `log(cosh(x))`, `[0, inf)`.
+    """
+    return _log_cosh(x)
+
+
+@jax.custom_jvp
+def _log1p_integral(x):
+    return (1 + x) * jnp.log1p(x) - x
+
+
+@_log1p_integral.defjvp
+def _log1p_integral_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _log1p_integral(x), jnp.log1p(x) * dx
+
+
+def log1p_integral(x: jax.Array) -> jax.Array:
+    """The integral of `log(1 + t)` for t from 0 to x: `(1 + x) log(1 + x) - x`.
+
+    JAX's derivative of that expression cancels near 0; this one is `log1p(x)`.
+
+    Args:
+      x: numbers that are not negative.
+
+    Returns:
+      The integral, `[0, inf)`.
+    """
+    return _log1p_integral(x)
+
+
+def assert_positive(**options: chex.Numeric) -> None:
+    """Asserts that options are above 0. Traced ones pass: their value is not known yet.
+
+    Args:
+      **options: numbers under the names of the caller's options, which the message repeats.
+
+    Raises:
+      ValueError: if one is 0, negative or NaN.
+    """
+    for name, value in options.items():
+        if not isinstance(value, core.Tracer) and not np.all(np.asarray(value) > 0):
+            raise ValueError(f"`{name}` is {value}, but it must be above 0. Write `{name}=1.0`, for example.")
+
+
+def assert_not_negative(**options: chex.Numeric) -> None:
+    """Asserts that options are 0 or above. Traced ones pass: their value is not known yet.
+
+    Args:
+      **options: numbers under the names of the caller's options, which the message repeats.
+
+    Raises:
+      ValueError: if one is negative or NaN.
+    """
+    for name, value in options.items():
+        if not isinstance(value, core.Tracer) and not np.all(np.asarray(value) >= 0):
+            raise ValueError(f"`{name}` is {value}, but it must not be negative. Write `{name}=0.0`, for example.")
+
+
+def assert_between(lower: chex.Numeric, upper: chex.Numeric, /, **options: chex.Numeric) -> None:
+    """Asserts that options lie strictly between two bounds. Traced ones pass: their value is not known yet.
+
+    Args:
+      lower: what they must be above.
+      upper: what they must be below.
+      **options: numbers under the names of the caller's options, which the message repeats.
+
+    Raises:
+      ValueError: if one is not between the bounds.
+    """
+    for name, value in options.items():
+        known = not any(isinstance(number, core.Tracer) for number in (lower, upper, value))
+        if known and not lower < np.asarray(value) < upper:
+            raise ValueError(f"`{name}` is {value}, but it must be above {lower} and below {upper}.")
 
 
 def seam(x: jax.Array) -> jax.Array:

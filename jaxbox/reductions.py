@@ -1,4 +1,4 @@
-"""Masked and weighted sums and means of losses, on one device or on many.
+"""Masked and weighted sums and means of losses, and running means, on one device or on many.
 
 The mean of the means of the shards is not the mean, since shards hold different numbers of boxes. So the sum of the
 values and the sum of the weights each cross the devices, and are divided afterwards. How a step is written depends on
@@ -72,6 +72,46 @@ def weighted_mean(
     """
     values, weights = _masked(values, weights, where)
     return _total(weights * values, axis_name) / jnp.clip(_total(weights, axis_name), min=1)
+
+
+def update_mean(
+    mean: chex.Numeric,
+    values: chex.Array,
+    *,
+    momentum: chex.Numeric,
+    where: chex.Array | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> jax.Array:
+    """The next running mean of a loss, for `losses.focused_wiou_loss`. State is an argument and a result, as in optax.
+
+    Wise-IoU takes `momentum = 1 - 0.05 ** (1 / steps)`, where steps is how many it takes until the mean should have
+    forgotten all but 5 % of where it began, and begins with 1.
+
+    Args:
+      mean: the running mean before, a scalar.
+      values: one value of `losses.iou_loss` a box, `[...]`.
+      momentum: the share of the new values, in `(0, 1)`; may be traced.
+      where: boolean mask, `[...]`. Nothing is updated by a batch without a box.
+      axis_name: names of the mapped axes to average over as well, inside `shard_map` or `pmap`.
+
+    Returns:
+      The running mean after, a scalar.
+
+    Raises:
+      ValueError: if `momentum` is not between 0 and 1.
+
+    Gradient:
+      None: the mean is held constant.
+
+    References:
+      Tong et al., 2023, https://arxiv.org/abs/2301.10051
+    """
+    numerics.assert_between(0, 1, momentum=momentum)
+    values = lax.stop_gradient(values)
+    batch_mean = weighted_mean(values, where=where, axis_name=axis_name)
+    count = weighted_sum(jnp.ones_like(values), where=where, axis_name=axis_name)
+    mean, momentum = (jnp.asarray(number, batch_mean.dtype) for number in (lax.stop_gradient(mean), momentum))
+    return jnp.where(count > 0, mean + momentum * (batch_mean - mean), mean)
 
 
 def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:

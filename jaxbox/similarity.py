@@ -7,10 +7,12 @@ In the formulas $I$ is the area of the intersection of the boxes, $U$ that of th
 the smallest box around both.
 """
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable, Sequence
 
 import chex
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jaxbox import boxes, numerics
@@ -160,6 +162,399 @@ def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
     """
     boxes.assert_boxes(a=a, b=b, planar=True)
     pair = boxes.pair(a, b)
-    v = pair.aspect
-    alpha = lax.stop_gradient(numerics.divide(v, (1 - pair.iou) + v))
-    return pair.iou - pair.distance - alpha * v
+    return pair.iou - pair.distance - pair.weighted_aspect
+
+
+def squared_iou(a: chex.Array, b: chex.Array) -> jax.Array:
+    r"""The square of intersection over union.
+
+    $$\mathrm{IoU}^2$$
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `[0, 1]`; 1 only for equal boxes.
+
+    Gradient:
+      Zero at `a == b`, and where the boxes are apart.
+
+    References:
+      Rahman and Wang, 2016 (overlap as a loss), https://doi.org/10.1007/978-3-319-50835-1_22
+    """
+    return jnp.square(boxes.pair(a, b).iou)
+
+
+def eiou(a: chex.Array, b: chex.Array) -> jax.Array:
+    r"""Efficient intersection over union.
+
+    With $\Delta_t$ the difference of the sides along an axis and $H_t$ the side of the hull,
+
+    $$\mathrm{EIoU} = \mathrm{DIoU} - \sum_t \frac{\Delta_t^2}{H_t^2}.$$
+
+    Peng and Yu's loss of the same name is `losses.extended_iou_loss`.
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-3, 1]` in the plane; 1 only for equal boxes.
+
+    Gradient:
+      Zero at `a == b`.
+
+    References:
+      Zhang et al., 2021, https://arxiv.org/abs/2101.08158
+    """
+    pair = boxes.pair(a, b)
+    change = map(numerics.divide, pair.side_differences, pair.hull)
+    return pair.iou - pair.distance - boxes.sum_of_squares(list(change))
+
+
+def siou(a: chex.Array, b: chex.Array, *, theta: chex.Numeric = 4.0) -> jax.Array:
+    r"""SCYLLA intersection over union.
+
+    With $x, y$ the offsets of the centres, $\rho$ their distance, $H_t$ the sides of the hull, and $c_t$ the difference
+    of the sides along an axis over the larger one,
+
+    $$\mathrm{SIoU} = \mathrm{IoU} - \frac{\Delta + \Omega}{2}, \quad
+    \Delta = \sum_t 1 - e^{-\gamma (t / H_t)^2}, \quad \gamma = 2 - \frac{2 |x y|}{\rho^2}, \quad
+    \Omega = \sum_t (1 - e^{-c_t})^\theta.$$
+
+    The fraction in $\gamma$ is the sine of twice the angle of the offset, in closed form: the arcsine that the paper
+    takes has an infinite slope where the offset lies along an axis.
+
+    Args:
+      a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 4]`; leading axes broadcast against `a`.
+      theta: how little small differences of the sides count; above 0, may be traced.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-2, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `theta` is not positive.
+
+    Gradient:
+      Zero at `a == b`.
+
+    References:
+      Gevorgyan, 2022, https://arxiv.org/abs/2205.12740
+    """
+    boxes.assert_boxes(a=a, b=b, planar=True)
+    numerics.assert_positive(theta=theta)
+    pair = boxes.pair(a, b)
+    x, y = map(numerics.absolute, pair.offsets)
+    gamma = 2 - numerics.divide(2 * x * y, pair.squared_offset)
+    shares = map(numerics.divide, pair.offsets, pair.hull)
+    offset_cost = numerics.total(-jnp.expm1(-gamma * jnp.square(share)) for share in shares)
+    return pair.iou - (offset_cost + _shape_cost(pair.side_changes, theta)) / 2
+
+
+def _shape_cost(changes: Iterable[jax.Array], theta: chex.Numeric) -> jax.Array:
+    return numerics.total(numerics.power(-jnp.expm1(-change), theta) for change in changes)
+
+
+def alpha_iou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
+    r"""Power of intersection over union.
+
+    $$\mathrm{IoU}^\alpha$$
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `[0, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero at `a == b`, and where the boxes are apart.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    numerics.assert_positive(alpha=alpha)
+    return numerics.power(boxes.pair(a, b).iou, alpha)
+
+
+def alpha_giou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
+    r"""Generalized IoU with both of its terms raised to a power.
+
+    $$\mathrm{IoU}^\alpha - \left(\frac{C - U}{C}\right)^\alpha$$
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `[-1, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero at `a == b`.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    numerics.assert_positive(alpha=alpha)
+    pair = boxes.pair(a, b)
+    return numerics.power(pair.iou, alpha) - numerics.power(pair.vacancy, alpha)
+
+
+def alpha_diou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
+    r"""Distance IoU with both of its terms raised to a power.
+
+    $$\mathrm{IoU}^\alpha - \left(\frac{\rho^2}{D^2}\right)^\alpha$$
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-1, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero at `a == b`.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    numerics.assert_positive(alpha=alpha)
+    pair = boxes.pair(a, b)
+    return numerics.power(pair.iou, alpha) - numerics.power(pair.distance, alpha)
+
+
+def alpha_ciou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
+    r"""Complete IoU with its three terms raised to a power.
+
+    $$\mathrm{IoU}^\alpha - \left(\frac{\rho^2}{D^2}\right)^\alpha - (\beta v)^\alpha$$
+
+    Args:
+      a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 4]`; leading axes broadcast against `a`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-2, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero at `a == b`. $\beta$, the weight that `ciou` calls $\alpha$, is held constant.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    boxes.assert_boxes(a=a, b=b, planar=True)
+    numerics.assert_positive(alpha=alpha)
+    pair = boxes.pair(a, b)
+    powers = (numerics.power(term, alpha) for term in (pair.iou, pair.distance, pair.weighted_aspect))
+    iou_power, distance_power, aspect_power = powers
+    return iou_power - distance_power - aspect_power
+
+
+def mpdiou(a: chex.Array, b: chex.Array, *, image_size: Sequence[chex.Numeric]) -> jax.Array:
+    r"""Minimum point distance intersection over union.
+
+    With $d_1, d_2$ the distances of the low corners and of the high corners,
+
+    $$\mathrm{MPDIoU} = \mathrm{IoU} - \frac{d_1^2 + d_2^2}{w_\mathrm{image}^2 + h_\mathrm{image}^2}.$$
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      image_size: the shape of the image, `(height, width)`, in the unit of the boxes; may be traced.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-inf, 1]`; above -2 inside the image, and 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `image_size` does not have `n` positive numbers.
+
+    Gradient:
+      Zero at `a == b`.
+
+    References:
+      Ma and Xu, 2023, https://arxiv.org/abs/2307.07662
+    """
+    for length in image_size:
+        numerics.assert_positive(image_size=length)
+    pair = boxes.pair(a, b)
+    if len(image_size) != len(pair.offsets):
+        raise ValueError(
+            f"`image_size` is {image_size}, but boxes of {2 * len(pair.offsets)} numbers need {len(pair.offsets)}. "
+            "For an image `[height, width, channels]` write `image_size=image.shape[:2]`."
+        )
+    squared_diagonal = boxes.sum_of_squares([jnp.asarray(size, pair.iou.dtype) for size in image_size])
+    return pair.iou - 2 * pair.squared_wasserstein / squared_diagonal
+
+
+def inner_iou(a: chex.Array, b: chex.Array, *, ratio: chex.Numeric = 0.7) -> jax.Array:
+    r"""Intersection over union of the boxes scaled about their own centres.
+
+    With $a_r$ the box $a$ with its sides multiplied by $r$, $\mathrm{InnerIoU}(a, b) = \mathrm{IoU}(a_r, b_r)$. A ratio
+    below 1 looks at the cores of boxes that overlap well, one above 1 reaches boxes that are apart.
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      ratio: what the sides are multiplied by; above 0, may be traced.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `[0, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `ratio` is not positive.
+
+    Gradient:
+      Zero at `a == b`, and where the scaled boxes are apart.
+
+    References:
+      Zhang et al., 2023, https://arxiv.org/abs/2311.02877
+    """
+    numerics.assert_positive(ratio=ratio)
+    return boxes.pair(a, b).scaled(ratio).iou
+
+
+def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, upper: chex.Numeric = 0.95) -> jax.Array:
+    r"""Intersection over union, stretched from an interval to all of `[0, 1]`.
+
+    $$\mathrm{clip}\left(\frac{\mathrm{IoU} - \mathrm{lower}}{\mathrm{upper} - \mathrm{lower}}, 0, 1\right)$$
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      lower: the IoU that becomes 0; may be traced.
+      upper: the IoU that becomes 1, above `lower`; may be traced.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `[0, 1]`; 1 from `upper` on.
+
+    Raises:
+      ValueError: if `lower` is not below `upper`.
+
+    Gradient:
+      Zero for an IoU outside the interval, so that a box stays where its IoU reaches `upper`.
+
+    References:
+      Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
+    """
+    numerics.assert_between(-jnp.inf, upper, lower=lower)
+    overlap = boxes.pair(a, b).iou
+    lower, upper = (jnp.asarray(bound, overlap.dtype) for bound in (lower, upper))
+    return jnp.clip(numerics.divide(overlap - lower, upper - lower), 0, 1)
+
+
+def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax.Array:
+    r"""Intersection over union less penalties weighted by the shape of the target.
+
+    With $x, y$ the offsets of the centres, $D$ the diagonal of the hull, $c_t$ the difference of the sides along an
+    axis over the larger one, and the weights $u_x = 2 h^s / (w^s + h^s)$ and $u_y = 2 w^s / (w^s + h^s)$ of the sides
+    of $b$,
+
+    $$\mathrm{IoU} - \frac{u_x x^2 + u_y y^2}{D^2} - \frac{1}{2} \sum_t (1 - e^{-u_t c_t})^4.$$
+
+    Args:
+      a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 4]`; leading axes broadcast against `a`.
+      scale: how much the shape counts, not negative; may be traced. 0 makes both weights 1.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-3, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `scale` is negative.
+
+    Gradient:
+      Zero at `a == b`. The weights are held constant.
+
+    References:
+      Zhang and Zhang, 2023, https://arxiv.org/abs/2312.17663
+    """
+    boxes.assert_boxes(a=a, b=b, planar=True)
+    numerics.assert_not_negative(scale=scale)
+    pair = boxes.pair(a, b)
+    weights = _shape_weights(pair.sides_b, scale)
+    away = numerics.total(weight * jnp.square(offset) for weight, offset in zip(weights, pair.offsets, strict=True))
+    changes = map(operator.mul, weights, pair.side_changes)
+    return pair.iou - numerics.divide(away, pair.squared_diagonal) - _shape_cost(changes, 4.0) / 2
+
+
+def _shape_weights(sides: Sequence[jax.Array], scale: chex.Numeric) -> list[jax.Array]:
+    w, h = (lax.stop_gradient(numerics.absolute(side)) for side in sides)
+    # Nothing here is differentiated, so that the power may be that of jnp, where 0 to the power of 0 is 1.
+    shares = [jnp.where(numerics.is_zero(w + h), 1, numerics.divide(side, w + h)) for side in (h, w)]
+    powers = [jnp.power(share, lax.stop_gradient(jnp.asarray(scale, share.dtype))) for share in shares]
+    return [2 * power / numerics.total(powers) for power in powers]
+
+
+def powerful_iou(a: chex.Array, b: chex.Array) -> jax.Array:
+    r"""Powerful intersection over union, with a penalty in units of the target.
+
+    With $p$ the mean over the edges of their distance, divided by the side of $b$ that they end,
+
+    $$\mathrm{PIoU} = \mathrm{IoU} - (1 - e^{-p^2}).$$
+
+    It does not grow when a box is made larger, as penalties over the hull do. It is not the pixel IoU of the same
+    letters.
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-1, 1]`; 1 only for equal boxes.
+
+    Gradient:
+      Zero at `a == b`. The penalty saturates, so that it vanishes a few sides of the target away.
+
+    References:
+      Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041
+    """
+    pair = boxes.pair(a, b)
+    return pair.iou + jnp.expm1(-jnp.square(pair.edge_error))
+
+
+def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
+    r"""Normalized Wasserstein distance of the normal distributions that boxes stand for.
+
+    With $W_2^2 = \rho^2 + \frac{1}{4} \sum_t (\textrm{difference of the sides})^2$,
+
+    $$\mathrm{NWD} = e^{-W_2 / \mathrm{constant}}.$$
+
+    It is smooth where the boxes are apart, which suits boxes of a few pixels.
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+      constant: the unit of the distance, about the mean side of the boxes, in their unit; above 0, may be traced.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(0, 1]`; 1 only for equal boxes.
+
+    Raises:
+      ValueError: if `constant` is not positive.
+
+    Gradient:
+      Zero at `a == b`, although the slope is not 0 near it.
+
+    References:
+      Wang et al., 2021, https://arxiv.org/abs/2110.13389
+    """
+    numerics.assert_positive(constant=constant)
+    distance = numerics.square_root(boxes.pair(a, b).squared_wasserstein)
+    return jnp.exp(-distance / jnp.asarray(constant, distance.dtype))

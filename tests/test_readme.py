@@ -3,17 +3,22 @@
 import pathlib
 import re
 
+import jax.numpy as jnp
+import pytest
+
+from jaxbox import boxes, losses, reductions, similarity
 from jaxbox.demo import catalogue
+from tests import cases
 
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_the_table_of_losses_is_that_of_the_code():
     rows = [
-        f"| `{entry.name}_loss` | `{entry.formula}` | `{entry.range}` | {entry.paper} |"
-        for entry in catalogue.entries()
+        f"| `{name}_loss` | `{formula}` | `{interval}` | {held} | {paper} |".replace("|d|", r"\|d\|")
+        for name, formula, interval, held, paper in catalogue.entries()
     ]
-    table = README.split("## The losses")[1].split("\n## ")[0]
+    table = README.split("## The losses")[1].split("\nFor every loss")[0]
     assert [line for line in table.splitlines() if line.startswith("| `")] == rows
 
 
@@ -22,3 +27,36 @@ def test_every_name_that_the_readme_gives_exists():
 
     for module, name in re.findall(r"`(boxes|losses|reductions|similarity)\.(\w+)", README):
         assert hasattr(getattr(jaxbox, module), name), f"{module}.{name}"
+
+
+MIGRATIONS = re.findall(
+    r"^\|[^|]+\| `([^`]+)` ?[^|]*\|", README.split("### Coming from")[1].split("\n## ")[0], re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("code", MIGRATIONS)
+def test_what_to_write_instead_runs(code):
+    predictions, targets = (jnp.asarray(x, jnp.float32) for x in cases.random_pairs(6, seed=0))
+    names = {"jnp": jnp, "boxes": boxes, "losses": losses, "reductions": reductions, "similarity": similarity}
+    names |= {"predictions": predictions, "targets": targets, "a": predictions, "b": targets, "x": predictions}
+    names |= {"logits": jnp.ones((6, 9)), "distances": jnp.ones(6), "weights": jnp.ones(6), "where": jnp.ones(6, bool)}
+    result = eval(code, names | {"h": 480.0, "w": 640.0, "n": 3})
+    assert result.shape in [(), (6,), (6, 6), (6, 4)]
+    assert jnp.all(jnp.isfinite(result))
+
+
+def test_there_are_migrations():
+    assert len(MIGRATIONS) > 25
+
+
+def test_the_table_of_starts_is_that_of_the_tests():
+    from tests.test_losses import LOSSES
+
+    table = README.split("only from some starts:")[1].split("\n### ")[0]
+    limited = [row for row in LOSSES if row.reaches_the_target_only_from]
+    rows = [
+        f"| `{row.name}` | {within.__name__.replace('_', ' ')} | {reason} |"
+        for row in limited
+        for within, reason in [row.reaches_the_target_only_from]
+    ]
+    assert [line for line in table.splitlines() if line.startswith("| `")] == rows

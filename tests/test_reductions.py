@@ -13,6 +13,8 @@ import pytest
 
 from jaxbox import reductions
 
+pytestmark = pytest.mark.xdist_group("reductions")  # so that eight devices are asked once
+
 VALUES = jnp.array([[1.0, 2.0], [4.0, 8.0]])
 MASK = jnp.array([[True, False], [True, True]])
 
@@ -73,6 +75,35 @@ def test_wrong_arguments_say_what_to_write():
         reductions.weighted_sum(VALUES, where=VALUES)
     with pytest.raises(TypeError, match="`values` is a list"):
         reductions.weighted_sum([1.0, 2.0])
+
+
+def test_the_running_mean_moves_by_the_momentum_towards_the_mean_of_the_boxes():
+    mean = reductions.update_mean(1.0, VALUES.at[0, 1].set(jnp.nan), momentum=0.25, where=MASK)
+    np.testing.assert_allclose(mean, 0.75 + 0.25 * 13 / 3, rtol=1e-6)
+
+
+def test_a_batch_without_a_box_leaves_the_running_mean_alone():
+    assert reductions.update_mean(0.7, VALUES, momentum=0.5, where=~MASK & MASK) == jnp.float32(0.7)
+
+
+def test_the_running_mean_has_no_gradient():
+    gradient = jax.grad(lambda x: reductions.update_mean(1.0, x, momentum=0.5))(VALUES)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_resuming_from_a_saved_running_mean_continues_the_same_numbers():
+    batches = [jnp.float32(x) for x in np.random.default_rng(0).uniform(size=(10, 8))]
+    update = jax.jit(lambda mean, values: reductions.update_mean(mean, values, momentum=0.1))
+    straight = functools.reduce(update, batches, jnp.float32(1))
+    saved = np.asarray(functools.reduce(update, batches[:4], jnp.float32(1))).tobytes()
+    resumed = functools.reduce(update, batches[4:], jnp.asarray(np.frombuffer(saved, np.float32)[0]))
+    assert resumed == straight
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 0.0, 1.5])
+def test_a_momentum_that_is_no_share_is_refused(momentum):
+    with pytest.raises(ValueError, match=f"`momentum` is {momentum}, but it must be above 0 and below 1"):
+        reductions.update_mean(1.0, VALUES, momentum=momentum)
 
 
 @pytest.fixture(scope="module")

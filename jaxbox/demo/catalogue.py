@@ -21,11 +21,12 @@ OPTIONS = {
 
 
 class Entry(NamedTuple):
-    """A row of the table of losses: its name without `_loss`, one line of formula, its range, and its paper."""
+    """A row of the table of losses: its name without `_loss`, a formula, its range, what it holds constant, its paper."""
 
     name: str
     formula: str
     range: str
+    held: str
     paper: str
 
 
@@ -63,8 +64,8 @@ def describe(name: str, function: Callable[..., jax.Array]) -> Entry:
 
     Args:
       name: what to call it.
-      function: a loss; the body of its docstring opens with the formula, `Returns:` states the range, and `References:`
-        opens with the paper.
+      function: a loss; the body of its docstring opens with the formula, `Returns:` states the range, `Gradient:`
+        what is held constant, if anything, and `References:` opens with the paper.
 
     Returns:
       The row; what the docstring does not hold is empty.
@@ -73,11 +74,13 @@ def describe(name: str, function: Callable[..., jax.Array]) -> Entry:
     body, *_ = re.split(r"^Args:$", text, maxsplit=1, flags=re.MULTILINE)
     formula = re.search(r"\$\$(.+?)\$\$|`(.+?)`", body, flags=re.DOTALL)
     interval = re.search(r"in `([\[(][^`]*, [^`]*[\])])`", section(text, "Returns"))
+    held = re.search(r"Held constant: (.+)\.", section(text, "Gradient"))
     paper = re.match(r".+?https?://\S+", section(text, "References"), flags=re.DOTALL)
     return Entry(
         name=name,
         formula=" ".join((formula[1] or formula[2]).split()) if formula else "",
         range=interval[1] if interval else "",
+        held=held[1] if held else "",
         paper=" ".join(paper[0].split()) if paper else "",
     )
 

@@ -1,0 +1,186 @@
+"""Losses of coordinates one by one, in any layout: their sum over the last axis is one value a box."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxbox import numerics
+from jaxbox.losses import preparation
+
+
+def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """Sum of the absolute errors of the coordinates.
+
+    `sum(|d|)`, where d is prediction minus target. optax and torch return one value a coordinate instead, or their
+    mean. DETR takes this loss of centres and sides in units of the image: convert with `boxes.xyxy_to_cxcywh` first.
+
+    Args:
+      predictions: coordinates in any layout and unit, `[..., k]`.
+      targets: coordinates in the same layout and unit, `[..., k]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      The loss in the unit of the coordinates, `[...]`, in `[0, inf)`.
+
+    Gradient:
+      The sign of each error; 0 where it is 0.
+
+    References:
+      Carion et al., 2020, https://arxiv.org/abs/2005.12872
+    """
+    return preparation.sum_over_coordinates(numerics.absolute, predictions, targets, where)
+
+
+def l2_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """Half the sum of the squared errors of the coordinates.
+
+    `sum(d^2 / 2)`, where d is prediction minus target: `optax.l2_loss`, summed over the coordinates. torch leaves out
+    the half, and takes the mean.
+
+    Args:
+      predictions: coordinates in any layout and unit, `[..., k]`.
+      targets: coordinates in the same layout and unit, `[..., k]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      The loss in the squared unit of the coordinates, `[...]`, in `[0, inf)`.
+
+    Gradient:
+      The errors themselves.
+
+    References:
+      Girshick et al., 2013, https://arxiv.org/abs/1311.2524
+    """
+    return preparation.sum_over_coordinates(lambda error: error * error / 2, predictions, targets, where)
+
+
+def smooth_l1_loss(
+    predictions: chex.Array, targets: chex.Array, *, beta: chex.Numeric = 1.0, where: chex.Array | None = None
+) -> jax.Array:
+    """Sum of the absolute errors of the coordinates, each rounded off near 0.
+
+    `sum(d^2 / (2 beta) if |d| < beta else |d| - beta / 2)`, where d is prediction minus target. Its slope far from the
+    target is 1 for every beta; that of `huber_loss` is delta, and the two agree only at 1.
+
+    Args:
+      predictions: coordinates in any layout and unit, `[..., k]`.
+      targets: coordinates in the same layout and unit, `[..., k]`.
+      beta: where the parabola ends, in the unit of the coordinates, not negative; may be traced. 0 gives `l1_loss`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      The loss in the unit of the coordinates, `[...]`, in `[0, inf)`.
+
+    Raises:
+      ValueError: if `beta` is negative.
+
+    Gradient:
+      `clip(d, -beta, beta) / beta`.
+
+    References:
+      Girshick, 2015, https://arxiv.org/abs/1504.08083
+    """
+    numerics.assert_not_negative(beta=beta)
+    return preparation.sum_over_coordinates(lambda d: numerics.smooth_absolute(d, beta), predictions, targets, where)
+
+
+def huber_loss(
+    predictions: chex.Array, targets: chex.Array, *, delta: chex.Numeric = 1.0, where: chex.Array | None = None
+) -> jax.Array:
+    """Sum of half the squared errors of the coordinates, each growing only linearly beyond delta.
+
+    `sum(d^2 / 2 if |d| < delta else delta (|d| - delta / 2))`, where d is prediction minus target. It is delta times
+    `smooth_l1_loss` with that beta, and the two agree only at 1.
+
+    Args:
+      predictions: coordinates in any layout and unit, `[..., k]`.
+      targets: coordinates in the same layout and unit, `[..., k]`.
+      delta: where the parabola ends, in the unit of the coordinates, not negative; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      The loss in the squared unit of the coordinates, `[...]`, in `[0, inf)`.
+
+    Raises:
+      ValueError: if `delta` is negative.
+
+    Gradient:
+      `clip(d, -delta, delta)`.
+
+    References:
+      Huber, 1964, https://doi.org/10.1214/aoms/1177703732
+    """
+    numerics.assert_not_negative(delta=delta)
+    return preparation.sum_over_coordinates(
+        lambda d: jnp.asarray(delta, d.dtype) * numerics.smooth_absolute(d, delta), predictions, targets, where
+    )
+
+
+def balanced_l1_loss(
+    predictions: chex.Array,
+    targets: chex.Array,
+    *,
+    alpha: chex.Numeric = 0.5,
+    gamma: chex.Numeric = 1.5,
+    beta: chex.Numeric = 1.0,
+    where: chex.Array | None = None,
+) -> jax.Array:
+    """Sum of the errors of the coordinates, with more weight on the small ones than smooth L1 gives.
+
+    `beta sum(alpha / b ((1 + z) ln(1 + z) - z) + gamma max(e - 1, 0))`, where `e = |d| / beta` for the error d, `b =
+    exp(gamma / alpha) - 1` and `z = b min(e, 1)`. Its slope is 0 at 0 for every beta; the common generalization has
+    slope `alpha (1 / beta - 1)` there.
+
+    Args:
+      predictions: coordinates in any layout and unit, `[..., k]`.
+      targets: coordinates in the same layout and unit, `[..., k]`.
+      alpha: slope scale near 0; above 0, may be traced.
+      gamma: slope far from 0; above 0, may be traced.
+      beta: where the straight part begins, in the unit of the coordinates; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      The loss in the unit of the coordinates, `[...]`, in `[0, inf)`.
+
+    Raises:
+      ValueError: if an option is not positive.
+
+    Gradient:
+      `alpha ln(b |d| / beta + 1)` with the sign of d, up to gamma; 0 where d is 0.
+
+    References:
+      Pang et al., 2019, https://arxiv.org/abs/1904.02701
+    """
+    numerics.assert_positive(alpha=alpha, gamma=gamma, beta=beta)
+
+    def balanced(error: jax.Array) -> jax.Array:
+        slope, limit, width = (jnp.asarray(option, error.dtype) for option in (alpha, gamma, beta))
+        b = jnp.expm1(limit / slope)
+        e = numerics.divide(numerics.absolute(error), width)
+        near = jnp.clip(e, max=1)
+        return width * (slope / b * numerics.log1p_integral(b * near) + limit * jnp.clip(e - 1, min=0))
+
+    return preparation.sum_over_coordinates(balanced, predictions, targets, where)
+
+
+def log_cosh_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """Sum of the logarithms of the hyperbolic cosines of the errors.
+
+    `sum(ln cosh d)`, where d is prediction minus target: half the square of a small error, and `|d| - ln 2` of a large
+    one.
+
+    Args:
+      predictions: coordinates in any layout and unit, `[..., k]`.
+      targets: coordinates in the same layout and unit, `[..., k]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      The loss, `[...]`, in `[0, inf)`; the unit of the coordinates decides which errors are small.
+
+    Gradient:
+      `tanh(d)`.
+
+    References:
+      Chen et al., 2019, https://openreview.net/forum?id=rkglvsC9Ym
+    """
+    return preparation.sum_over_coordinates(numerics.log_cosh, predictions, targets, where)

@@ -1,0 +1,745 @@
+"""Losses of the overlap of upright boxes, and of what was put beside it for boxes that do not overlap.
+
+In the formulas I is the area of the intersection of the boxes, U that of their union, and C that of their hull, the
+smallest box around both.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxbox import boxes, numerics, similarity
+from jaxbox.losses import preparation
+
+
+def iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the intersection over union.
+
+    `1 - I / U`. It does not depend on the unit or the origin, as L1 and L2 do, but it has no gradient where the boxes
+    are
+    apart: that is its definition, and what the losses below mend.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes, and for boxes that are apart.
+
+    References:
+      Yu et al., 2016, https://arxiv.org/abs/1608.01471
+    """
+    return preparation.one_minus(similarity.iou, predictions, targets, where)
+
+
+def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the squared IoU.
+
+    `1 - IoU^2`. Its slope grows with the IoU.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes, and for boxes that are apart.
+
+    References:
+      Rahman and Wang, 2016, https://doi.org/10.1007/978-3-319-50835-1_22
+    """
+    return preparation.one_minus(similarity.squared_iou, predictions, targets, where)
+
+
+def log_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, floor: chex.Numeric = 1e-6, where: chex.Array | None = None
+) -> jax.Array:
+    """Minus the logarithm of the IoU.
+
+    `-ln max(IoU, floor)`. The floor bounds the loss of boxes that are apart; libraries differ in it.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      floor: the least IoU that counts, in `(0, 1)`; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, -ln floor]`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `floor` is not between 0 and 1.
+
+    Gradient:
+      Zero for equal boxes, and for an IoU below the floor.
+
+    References:
+      Yu et al., 2016, https://arxiv.org/abs/1608.01471
+    """
+    numerics.assert_between(0, 1, floor=floor)
+    overlap = similarity.iou(*preparation.prepared_boxes(predictions, targets, where))
+    return numerics.seam(-jnp.log(jnp.clip(overlap, min=jnp.asarray(floor, overlap.dtype))))  # above 0 by the floor
+
+
+def bounded_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, beta: chex.Numeric = 0.2, where: chex.Array | None = None
+) -> jax.Array:
+    """Smooth L1 of one minus the best IoU that each coordinate alone allows.
+
+    `sum(smooth_l1(1 - B))` over the coordinates of centre and sides, where `B = max(0, (s - 2 |x|) / (s + 2 |x|))` for
+    the offset x of the centre along a side s of the target, and `B = min(t / s, s / t)` for the side t of the
+    prediction.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      beta: where smooth L1 becomes straight, not negative; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 4)` in the plane; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `beta` is negative.
+
+    Gradient:
+      Zero for equal boxes. Nothing draws a centre that is more than half a side of the target away.
+      Held constant: the target.
+
+    References:
+      Tychsen-Smith and Petersson, 2017, https://arxiv.org/abs/1711.00164
+    """
+    numerics.assert_not_negative(beta=beta)
+    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    pair = boxes.pair(predictions, lax.stop_gradient(targets))
+    return numerics.seam(numerics.total(numerics.smooth_absolute(1 - bound, beta) for bound in pair.iou_bounds))
+
+
+def giou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the generalized IoU.
+
+    `1 - IoU + (C - U) / C`. The second term is the share of the hull that neither box covers; it draws together boxes
+    that are apart.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2]`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630
+    """
+    return preparation.one_minus(similarity.giou, predictions, targets, where)
+
+
+def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the distance IoU.
+
+    `1 - IoU + rho^2 / D^2`, where rho is the distance of the centres and D the diagonal of the hull.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2)`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Zheng et al., 2019, https://arxiv.org/abs/1911.08287
+    """
+    return preparation.one_minus(similarity.diou, predictions, targets, where)
+
+
+def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the complete IoU, for boxes in the plane.
+
+    `1 - IoU + rho^2 / D^2 + alpha v`, where v is the squared angle between the diagonals of the boxes over that of a
+    right angle, and `alpha = v / ((1 - IoU) + v)`.
+
+    Args:
+      predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 4]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 3)`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes.
+      Held constant: alpha.
+
+    References:
+      Zheng et al., 2020, https://arxiv.org/abs/2005.03572
+    """
+    return preparation.one_minus(similarity.ciou, predictions, targets, where, planar=True)
+
+
+def eiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the efficient IoU.
+
+    `1 - IoU + rho^2 / D^2 + sum((t - s)^2 / H^2)`, where t and s are the sides of the boxes along an axis and H that of
+    the hull. This is Efficient-IoU; the other loss of that name is `extended_iou_loss`.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 4)` in the plane; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Zhang et al., 2021, https://arxiv.org/abs/2101.08158
+    """
+    return preparation.one_minus(similarity.eiou, predictions, targets, where)
+
+
+def focal_eiou_loss(
+    predictions: chex.Array, targets: chex.Array, *, gamma: chex.Numeric = 0.5, where: chex.Array | None = None
+) -> jax.Array:
+    """The efficient IoU loss, weighted by a power of the IoU.
+
+    `IoU^gamma (1 - EIoU)`. The slope of the weight is infinite at an IoU of 0, so it is held constant.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      gamma: the power; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 4)` in the plane; 0 for equal boxes, and for boxes that are apart.
+
+    Raises:
+      ValueError: if `gamma` is not positive.
+
+    Gradient:
+      Zero for equal boxes, and for boxes that are apart: nothing draws those together, so train with another loss
+      beside it. A step against the gradient may raise the loss, as the weight grows with the IoU.
+      Held constant: IoU^gamma.
+
+    References:
+      Zhang et al., 2021, https://arxiv.org/abs/2101.08158
+    """
+    numerics.assert_positive(gamma=gamma)
+    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    weight = lax.stop_gradient(numerics.power(similarity.iou(predictions, targets), gamma))
+    return numerics.seam(weight * eiou_loss(predictions, targets))
+
+
+def extended_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, smooth: chex.Numeric = 0.1, where: chex.Array | None = None
+) -> jax.Array:
+    """Smooth L1 of one minus an IoU that is continued below 0 for boxes that are apart.
+
+    `smooth_l1(1 - S / (A + B - S))`, where A and B are the areas of the boxes, and S is that of their intersection, or
+    minus that of a gap. mmdetection calls it EIoULoss; Efficient-IoU is `eiou_loss`.
+
+    Args:
+      predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 4]`.
+      smooth: where smooth L1 becomes straight, not negative; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `smooth` is negative.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Peng and Yu, 2021, https://doi.org/10.1109/TIP.2021.3060875
+    """
+    numerics.assert_not_negative(smooth=smooth)
+    pair = boxes.pair(*preparation.prepared_boxes(predictions, targets, where, planar=True))
+    return numerics.seam(numerics.smooth_absolute(1 - pair.extended_iou, smooth))
+
+
+def siou_loss(
+    predictions: chex.Array, targets: chex.Array, *, theta: chex.Numeric = 4.0, where: chex.Array | None = None
+) -> jax.Array:
+    """One minus the SCYLLA IoU, for boxes in the plane.
+
+    `1 - IoU + sum(1 - exp(-gamma (x / H)^2) + (1 - exp(-c))^theta) / 2` over the axes, where x is the offset of the
+    centre, H the side of the hull, c the difference of the sides over the larger one, and gamma the weight of the
+    direction of the offset that `similarity.siou` describes. The offset is a cost: some copies have its sign turned,
+    and reward it.
+
+    Args:
+      predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 4]`.
+      theta: how little small differences of the sides count; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 3)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `theta` is not positive.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Gevorgyan, 2022, https://arxiv.org/abs/2205.12740
+    """
+    alike = functools.partial(similarity.siou, theta=theta)
+    return preparation.one_minus(alike, predictions, targets, where, planar=True)
+
+
+def alpha_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+) -> jax.Array:
+    """One minus a power of the IoU.
+
+    `1 - IoU^alpha`.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero for equal boxes, and for boxes that are apart.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    alike = functools.partial(similarity.alpha_iou, alpha=alpha)
+    return preparation.one_minus(alike, predictions, targets, where)
+
+
+def alpha_giou_loss(
+    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+) -> jax.Array:
+    """The generalized IoU loss with its terms raised to a power.
+
+    `1 - IoU^alpha + ((C - U) / C)^alpha`.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2]`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero for equal boxes. It is weak for boxes that are apart, where descent may enlarge the box instead.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    alike = functools.partial(similarity.alpha_giou, alpha=alpha)
+    return preparation.one_minus(alike, predictions, targets, where)
+
+
+def alpha_diou_loss(
+    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+) -> jax.Array:
+    """The distance IoU loss with its terms raised to a power.
+
+    `1 - IoU^alpha + (rho^2 / D^2)^alpha`.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero for equal boxes. It is weak for boxes that are apart, where descent may enlarge the box instead.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    alike = functools.partial(similarity.alpha_diou, alpha=alpha)
+    return preparation.one_minus(alike, predictions, targets, where)
+
+
+def alpha_ciou_loss(
+    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+) -> jax.Array:
+    """The complete IoU loss with its terms raised to a power, for boxes in the plane.
+
+    `1 - IoU^alpha + (rho^2 / D^2)^alpha + (beta v)^alpha`, where beta is the weight that `ciou_loss` calls alpha.
+
+    Args:
+      predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 4]`.
+      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 3)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `alpha` is not positive.
+
+    Gradient:
+      Zero for equal boxes. It is weak for boxes that are apart, where descent may enlarge the box instead.
+      Held constant: beta.
+
+    References:
+      He et al., 2021, https://arxiv.org/abs/2110.13675
+    """
+    alike = functools.partial(similarity.alpha_ciou, alpha=alpha)
+    return preparation.one_minus(alike, predictions, targets, where, planar=True)
+
+
+def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """The IoU loss, weighted by the distance of the centres: Wise-IoU version 1.
+
+    `exp(rho^2 / D^2) (1 - IoU)`. Without the gradient of D no box grows to enlarge it.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, e)`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes.
+      Held constant: D.
+
+    References:
+      Tong et al., 2023, https://arxiv.org/abs/2301.10051
+    """
+    pair = boxes.pair(*preparation.prepared_boxes(predictions, targets, where))
+    distance = numerics.divide(pair.squared_offset, lax.stop_gradient(pair.squared_diagonal))
+    return numerics.seam(jnp.exp(distance) * (1 - pair.iou))
+
+
+def focused_wiou_loss(
+    predictions: chex.Array,
+    targets: chex.Array,
+    *,
+    mean_loss: chex.Numeric,
+    alpha: chex.Numeric = 1.9,
+    delta: chex.Numeric = 3.0,
+    where: chex.Array | None = None,
+) -> jax.Array:
+    """The WIoU loss with a weight that favours boxes of ordinary quality: Wise-IoU version 3.
+
+    `b / (delta alpha^(b - delta)) exp(rho^2 / D^2) (1 - IoU)`, where b is the IoU loss of the box over the running mean
+    of IoU losses. `reductions.update_mean` keeps that mean, which is an argument and a result of the training step:
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxbox import losses, reductions
+    >>> @jax.jit
+    ... def step(predictions, targets, mean_loss):
+    ...     def loss_of(predictions):
+    ...         values = losses.focused_wiou_loss(predictions, targets, mean_loss=mean_loss)
+    ...         ious = losses.iou_loss(predictions, targets)
+    ...         return reductions.weighted_mean(values), reductions.update_mean(mean_loss, ious, momentum=0.01)
+    ...     gradient, mean_loss = jax.grad(loss_of, has_aux=True)(predictions)
+    ...     return predictions - 0.1 * gradient, mean_loss
+    >>> predictions, targets = jnp.array([[0.0, 0, 4, 4]]), jnp.array([[1.0, 0, 5, 5]])
+    >>> mean_loss = jnp.float32(1)
+    >>> for _ in range(100):
+    ...     predictions, mean_loss = step(predictions, targets, mean_loss)
+    >>> print(mean_loss.round(2), losses.iou_loss(predictions, targets).round(2))
+    0.51 [0.07]
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      mean_loss: running mean of `iou_loss`, above 0; may be traced.
+      alpha: base of the weight; above 0, may be traced.
+      delta: the outlier degree whose weight is 1; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, inf)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if an option is not positive.
+
+    Gradient:
+      Zero for equal boxes. A step against the gradient may raise the loss, as b is not differentiated.
+      Held constant: b and D.
+
+    References:
+      Tong et al., 2023, https://arxiv.org/abs/2301.10051
+    """
+    numerics.assert_positive(mean_loss=mean_loss, alpha=alpha, delta=delta)
+    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    iou_losses = lax.stop_gradient(iou_loss(predictions, targets))
+    mean_loss, alpha, delta = (jnp.asarray(option, iou_losses.dtype) for option in (mean_loss, alpha, delta))
+    outlier = numerics.divide(iou_losses, mean_loss)
+    weight = lax.stop_gradient(outlier / delta * jnp.exp((delta - outlier) * jnp.log(alpha)))  # alpha is above 0
+    return numerics.seam(weight * wiou_loss(predictions, targets))
+
+
+def mpdiou_loss(
+    predictions: chex.Array, targets: chex.Array, *, image_size: Sequence[chex.Numeric], where: chex.Array | None = None
+) -> jax.Array:
+    """One minus the minimum point distance IoU.
+
+    `1 - IoU + (d1^2 + d2^2) / (w^2 + h^2)`, where d1 and d2 are the distances of the low corners and of the high
+    corners, and w and h are the sides of the image. Forks divide by other things; this is the paper.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      image_size: the shape of the image, `(height, width)`, in the unit of the boxes; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, inf)`; below 3 inside the image, and 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `image_size` does not have `n` positive numbers.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Ma and Xu, 2023, https://arxiv.org/abs/2307.07662
+    """
+    alike = functools.partial(similarity.mpdiou, image_size=image_size)
+    return preparation.one_minus(alike, predictions, targets, where)
+
+
+def inner_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, ratio: chex.Numeric = 0.7, where: chex.Array | None = None
+) -> jax.Array:
+    """One minus the IoU of the boxes scaled about their own centres.
+
+    `1 - IoU(scaled boxes)`. Combined forms are sums:
+
+    >>> import jax.numpy as jnp
+    >>> from jaxbox import losses, similarity
+    >>> boxes = jnp.array([0.0, 0, 4, 4]), jnp.array([1.0, 0, 5, 5])
+    >>> inner_ciou = losses.ciou_loss(*boxes) + similarity.iou(*boxes) - similarity.inner_iou(*boxes, ratio=0.8)
+    >>> print(inner_ciou.round(3))
+    0.605
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      ratio: what the sides are multiplied by; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `ratio` is not positive.
+
+    Gradient:
+      Zero for equal boxes, and where the scaled boxes are apart.
+
+    References:
+      Zhang et al., 2023, https://arxiv.org/abs/2311.02877
+    """
+    alike = functools.partial(similarity.inner_iou, ratio=ratio)
+    return preparation.one_minus(alike, predictions, targets, where)
+
+
+def focaler_iou_loss(
+    predictions: chex.Array,
+    targets: chex.Array,
+    *,
+    lower: chex.Numeric = 0.0,
+    upper: chex.Numeric = 0.95,
+    where: chex.Array | None = None,
+) -> jax.Array:
+    """One minus the IoU stretched from an interval to all of [0, 1].
+
+    `1 - clip((IoU - lower) / (upper - lower), 0, 1)`. Combined forms are sums:
+
+    >>> import jax.numpy as jnp
+    >>> from jaxbox import losses, similarity
+    >>> boxes = jnp.array([0.0, 0, 4, 4]), jnp.array([1.0, 0, 5, 5])
+    >>> focaler_giou = losses.giou_loss(*boxes) + similarity.iou(*boxes) - similarity.focaler_iou(*boxes)
+    >>> print(focaler_giou.round(3))
+    0.514
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      lower: the IoU whose loss is 1; may be traced.
+      upper: the IoU whose loss is 0, above `lower`; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1]`; 0 from `upper` on.
+
+    Raises:
+      ValueError: if `lower` is not below `upper`.
+
+    Gradient:
+      Zero for an IoU outside the interval, so that a box stays where its IoU reaches `upper`.
+
+    References:
+      Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
+    """
+    alike = functools.partial(similarity.focaler_iou, lower=lower, upper=upper)
+    return preparation.one_minus(alike, predictions, targets, where)
+
+
+def shape_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, scale: chex.Numeric = 0.0, where: chex.Array | None = None
+) -> jax.Array:
+    """One minus the shape IoU, for boxes in the plane.
+
+    `1 - IoU + sum(u x^2 / D^2 + (1 - exp(-u c))^4 / 2)` over the axes, where x is the offset of the centre, D the
+    diagonal of the hull, c the difference of the sides over the larger one, and u the weights of the shape of the
+    target that `similarity.shape_iou` describes.
+
+    Args:
+      predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 4]`.
+      scale: how much the shape of the target counts, not negative; may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 4)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `scale` is negative.
+
+    Gradient:
+      Zero for equal boxes.
+      Held constant: the weights u.
+
+    References:
+      Zhang and Zhang, 2023, https://arxiv.org/abs/2312.17663
+    """
+    alike = functools.partial(similarity.shape_iou, scale=scale)
+    return preparation.one_minus(alike, predictions, targets, where, planar=True)
+
+
+def powerful_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+    """One minus the powerful IoU: PIoU version 1.
+
+    `1 - IoU + 1 - exp(-p^2)`, where p is the mean distance of the edges in units of the side of the target.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2)`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes. It vanishes for boxes that are several sides of the target apart.
+
+    References:
+      Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041
+    """
+    return preparation.one_minus(similarity.powerful_iou, predictions, targets, where)
+
+
+def focused_powerful_iou_loss(
+    predictions: chex.Array, targets: chex.Array, *, focus: chex.Numeric = 1.3, where: chex.Array | None = None
+) -> jax.Array:
+    """The powerful IoU loss with a weight that favours boxes of ordinary quality: PIoU version 2.
+
+    `3 z exp(-z^2) (1 - IoU + 1 - exp(-p^2))`, where `z = focus exp(-p)` and p is the mean distance of the edges in
+    units of the side of the target. Nothing is held constant, so that the loss falls again for boxes far from the
+    target.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      focus: the paper's lambda; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 2.6)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `focus` is not positive.
+
+    Gradient:
+      Zero for equal boxes. A box whose edges are more than about one side of the target away is pushed away from it,
+      with less and less force.
+
+    References:
+      Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041
+    """
+    numerics.assert_positive(focus=focus)
+    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    error = boxes.pair(predictions, targets).edge_error
+    z = jnp.asarray(focus, error.dtype) * jnp.exp(-error)
+    return numerics.seam(3 * z * jnp.exp(-z * z) * powerful_iou_loss(predictions, targets))
+
+
+def nwd_loss(
+    predictions: chex.Array, targets: chex.Array, *, constant: chex.Numeric, where: chex.Array | None = None
+) -> jax.Array:
+    """One minus the normalized Wasserstein distance.
+
+    `1 - exp(-W / constant)`, where `W^2 = rho^2 + sum((t - s)^2) / 4` and t and s are the sides of the boxes along an
+    axis.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      constant: the unit of the distance, about the mean side of the boxes, in their unit; above 0, may be traced.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1)`; 0 only for equal boxes.
+
+    Raises:
+      ValueError: if `constant` is not positive.
+
+    Gradient:
+      Zero for equal boxes, although the slope is not 0 near them.
+
+    References:
+      Wang et al., 2021, https://arxiv.org/abs/2110.13389
+    """
+    alike = functools.partial(similarity.nwd, constant=constant)
+    return preparation.one_minus(alike, predictions, targets, where)
