@@ -5,8 +5,9 @@ from the layers above it in this list:
 
     numerics                  primitives whose derivative JAX leaves undefined or badly chosen
     boxes                     what a box is; the geometry of a pair
-    similarity                iou, giou, diou, ciou: they broadcast, and higher is better
+    similarity                iou, giou and their kin: they broadcast, and higher is better
     losses, reductions        one value a box; masked and weighted means of these
+    simulation                regress boxes under a loss: the experiment of the DIoU paper
     plots                     pictures, for which matplotlib is imported when one is drawn
     demo                      the `jaxbox` command
 """
@@ -17,5 +18,6 @@ from jaxbox import numerics as numerics
 from jaxbox import plots as plots
 from jaxbox import reductions as reductions
 from jaxbox import similarity as similarity
+from jaxbox import simulation as simulation
 
 __version__ = "0.1.0"

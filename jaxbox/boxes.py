@@ -444,7 +444,7 @@ def _area(lengths: Sequence[jax.Array]) -> jax.Array:
 class Pair:
     """The geometry of two boxes: four numbers an axis, and the dimensionless terms that losses are made of.
 
-    Every field is a list of `n` arrays `[...]`, one an axis; every property is an array `[...]`, but for `hull`.
+    Every field is a list of `n` arrays, one an axis. Where boxes broadcast, the sides keep the shape of their own box.
 
     Attributes:
       sides_a: sides of the first box, negative where it is inverted.
@@ -559,13 +559,11 @@ class Pair:
         twice = [2 * numerics.absolute(offset) for offset in self.offsets]
         sides = [jnp.maximum(side, 0) for side in self.sides_b]
         of_offsets = [
-            jnp.where(
-                numerics.is_zero(side + away), 1, numerics.divide(numerics.positive_part(side - away), side + away)
-            )
+            numerics.divide(numerics.positive_part(side - away), side + away, otherwise=1)
             for side, away in zip(sides, twice, strict=True)
         ]
         of_sides = [
-            jnp.where(numerics.is_zero(larger), 1, numerics.divide(jnp.minimum(side_a, side_b), larger))
+            numerics.divide(jnp.minimum(side_a, side_b), larger, otherwise=1)
             for side_a, side_b, larger in zip(self.sides_a, self.sides_b, self.larger_sides, strict=True)
         ]
         return of_offsets + of_sides
@@ -573,8 +571,7 @@ class Pair:
     @functools.cached_property
     def signed_intersection(self) -> jax.Array:
         """Area that both boxes in the plane cover, continued below 0 where they are apart, as Peng and Yu do."""
-        # The edges of the overlap, measured from the low corner of the hull; the low one is above the high one in a
-        # gap.
+        # The edges of the overlap, from the low corner of the hull; in a gap the low edge is above the high one.
         lows = [numerics.absolute(offset) for offset in self.low_offsets]
         highs = [numerics.positive_part(low + overlap) for low, overlap in zip(lows, self.overlaps, strict=True)]
         (x1, y1), (x2, y2) = lows, highs
@@ -598,8 +595,7 @@ class Pair:
         return self._ratio_of_areas(self.intersection, self.area_a)
 
     def _ratio_of_areas(self, numerator: jax.Array, denominator: jax.Array) -> jax.Array:
-        ratio = numerics.divide(numerator, denominator)
-        return jnp.where(numerics.is_zero(denominator), self.equal.astype(ratio.dtype), ratio)
+        return numerics.divide(numerator, denominator, otherwise=self.equal.astype(numerator.dtype))
 
     @functools.cached_property
     def extended_iou(self) -> jax.Array:
@@ -673,7 +669,7 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
 
     Returns:
-      A `Pair` of lists of arrays, each of the broadcast shape `[...]`.
+      A `Pair`.
 
     Gradient:
       Where two edges coincide, one half each.

@@ -123,17 +123,19 @@ def _divide_jvp(primals, tangents):
     return quotient, _divide(dx - quotient * dy, y)
 
 
-def divide(x: jax.Array, y: jax.Array) -> jax.Array:
-    """`x / y`, which is 0 with derivative 0 where `y` is 0.
+def divide(x: jax.Array, y: jax.Array, *, otherwise: chex.Numeric | None = None) -> jax.Array:
+    """`x / y`, and a limit that was decided, with derivative 0, where `y` is 0.
 
     Args:
       x: numerator.
       y: denominator, of a shape that broadcasts against `x`.
+      otherwise: the value where `y` is 0; 0 by default.
 
     Returns:
       The quotient.
     """
-    return _divide(x, y)
+    quotient = _divide(x, y)
+    return quotient if otherwise is None else jnp.where(is_zero(y), otherwise, quotient)
 
 
 @jax.custom_jvp
@@ -160,8 +162,26 @@ def square_root(x: jax.Array) -> jax.Array:
     return _square_root(x)
 
 
+def _arctangent2(y, x):
+    """The angle of float32 vectors by a polynomial: on CPU, XLA computes `jnp.arctan2` one number at a time."""
+    across, along = jnp.abs(y), jnp.abs(x)
+    shorter, longer = jnp.minimum(across, along), jnp.maximum(across, along)
+    # An angle from pi / 8 to pi / 4 is pi / 4 plus a negative one: the polynomial then reaches to pi / 8 only.
+    steep = shorter > 0.41421356 * longer
+    slope = divide(jnp.where(steep, shorter - longer, shorter), jnp.where(steep, shorter + longer, longer))
+    square = slope * slope
+    # Minimax coefficients of (arctan(t) / t - 1) / t**2 up to t = tan(pi / 8): relative error 2e-8.
+    series = -0.33332955 + square * (0.19977926 + square * (-0.1387985 + square * 0.08060309))
+    folded = jnp.where(steep, jnp.pi / 4, 0) + (slope + slope * square * series)
+    acute = jnp.where(across > along, jnp.pi / 2 - folded, folded)
+    upper = jnp.where(x < 0, jnp.pi - acute, acute)
+    return jnp.where(y < 0, -upper, upper)
+
+
 @jax.custom_jvp
 def _angle(y, x):
+    if x.dtype == jnp.float32:
+        return _arctangent2(y, x)
     point = is_zero(x) & is_zero(y)
     # Without the replacement the angle of (0, -0.0) would be pi.
     return jnp.where(point, 0, jnp.arctan2(y, jnp.where(point, 1, x)))

@@ -497,7 +497,7 @@ def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax
 def _shape_weights(sides: Sequence[jax.Array], scale: chex.Numeric) -> list[jax.Array]:
     w, h = (lax.stop_gradient(numerics.absolute(side)) for side in sides)
     # Nothing here is differentiated, so that the power may be that of jnp, where 0 to the power of 0 is 1.
-    shares = [jnp.where(numerics.is_zero(w + h), 1, numerics.divide(side, w + h)) for side in (h, w)]
+    shares = [numerics.divide(side, w + h, otherwise=1) for side in (h, w)]
     powers = [jnp.power(share, lax.stop_gradient(jnp.asarray(scale, share.dtype))) for share in shares]
     return [2 * power / numerics.total(powers) for power in powers]
 

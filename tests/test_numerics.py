@@ -127,6 +127,13 @@ def test_a_seam_changes_no_bit(dtype):
     np.testing.assert_array_equal(jax.jit(numerics.seam)(values), values)
 
 
+def test_the_angle_of_a_float32_vector_is_right_to_the_last_digits():
+    rng = np.random.default_rng(0)
+    y, x = np.float32(rng.normal(size=(2, 100_000)) * 10.0 ** rng.uniform(-15, 15, (2, 100_000)))
+    exact = np.arctan2(np.float64(y), np.float64(x))
+    np.testing.assert_allclose(numerics.angle(jnp.asarray(y), jnp.asarray(x)), exact, rtol=3e-7, atol=1e-30)
+
+
 def test_masked_out_denominators_do_not_poison_the_gradient_of_a_batch():
     y = jnp.array([2.0, 0.0, 4.0])
     gradient = jax.grad(lambda y: jnp.sum(numerics.divide(jnp.ones(3), y)))(y)

@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 class Entry(NamedTuple):
-    """A row of the table of losses: its name without `_loss`, a formula, its range, what it holds constant, its paper."""
+    """A row of the table of losses: name without `_loss`, formula, range, what is held constant, and paper."""
 
     name: str
     formula: str

@@ -1,0 +1,209 @@
+"""The pictures: what each draws, read from the artists on the Axes."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from jaxbox import losses, plots
+
+TARGET = np.array([30.0, 40, 60, 60])  # centre (45, 50), sides 30 and 20
+CENTRES = plots.centre_plane(TARGET, sides=[34, 14], reach=60)  # neither in the target nor around it
+SIZES = plots.size_plane(TARGET, centre=[47, 51], smallest=-20, largest=70)
+
+DRAWINGS = {
+    "image": lambda ax: plots.draw_image(np.eye(8), ax=ax),
+    "targets": lambda ax: plots.draw_targets(TARGET[None], ["cat"], ax=ax),
+    "predictions": lambda ax: plots.draw_predictions(TARGET[None], ["cat"], [0.9], ax=ax),
+    "curves": lambda ax: plots.draw_curves({"loss": [3.0, 2, 1]}, ax=ax),
+    "landscape": lambda ax: plots.draw_landscape(losses.giou_loss, TARGET, CENTRES, ax=ax),
+    "gradient field": lambda ax: plots.draw_gradient_field(losses.giou_loss, TARGET, SIZES, ax=ax),
+    "trajectories": lambda ax: plots.draw_trajectories(TARGET + np.arange(9)[:, None, None], TARGET[None], ax=ax),
+    "error curves": lambda ax: plots.draw_error_curves({"giou": [3.0, 2, 1]}, ax=ax),
+    "error map": lambda ax: plots.draw_error_map([[1, 2], [3, 4]], [0.5, 2], ax=ax),
+}
+WITH_UNITS = ("landscape", "gradient field", "trajectories", "error curves", "error map")
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def centre_offsets(places):
+    return np.abs(np.asarray(places) - (TARGET[:2] + TARGET[2:]) / 2)
+
+
+def arrows_and_dots(ax):
+    """Where the arrows are and their directions, and where the dots are."""
+    quiver, dots = ax.collections[:2]
+    return quiver.get_offsets(), np.stack([quiver.U, quiver.V], axis=-1), dots.get_offsets()
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
+def test_a_picture_is_drawn_on_the_axes_it_is_given_and_nowhere_else(draw, ax):
+    from matplotlib import pyplot
+
+    assert draw(ax) is ax
+    assert ax.has_data()
+    ax.figure.canvas.draw()
+    assert not pyplot.get_fignums()
+
+
+def test_without_axes_a_picture_is_drawn_on_the_current_ones():
+    from matplotlib import pyplot
+
+    figure, (_, second) = pyplot.subplots(1, 2)
+    assert plots.draw_error_curves({"giou": [2.0, 1]}) is second
+    pyplot.close(figure)
+
+
+@pytest.mark.parametrize("name", WITH_UNITS)
+def test_both_axes_say_what_they_are_and_in_which_unit(name, ax):
+    DRAWINGS[name](ax)
+    assert ax.get_xlabel() == "step" or ax.get_xlabel().endswith(("(px)", "(length)"))
+    assert ax.get_ylabel().endswith(("(px)", "(length)"))
+
+
+@pytest.mark.parametrize("make", [plots.centre_plane, plots.size_plane])
+def test_a_plane_names_the_unit_it_is_given(make):
+    options = {"sides": [3, 2], "reach": 5} if make is plots.centre_plane else {"centre": [45, 50], "largest": 9}
+    plane = make(TARGET, unit="m", **options)
+    assert all(label.endswith("(m)") for label in plane.labels)
+
+
+def test_planes_hold_the_boxes_they_say():
+    np.testing.assert_array_equal(CENTRES.place(jnp.array([50.0, 20])), [33, 13, 67, 27])
+    np.testing.assert_array_equal(SIZES.place(jnp.array([30.0, -2])), [32, 52, 62, 50])
+    np.testing.assert_array_equal(CENTRES.at_target, [45, 50])
+    np.testing.assert_array_equal(SIZES.at_target, [30, 20])
+
+
+def test_the_outline_of_overlap_is_where_centres_of_touching_boxes_lie():
+    np.testing.assert_array_equal(CENTRES.outlines["inside: the boxes overlap"], [13, 33, 77, 67])
+
+
+def test_boxes_are_outlined_where_they_are_with_their_labels_and_scores(ax):
+    plots.draw_targets(TARGET[None], ["cat"], ax=ax)
+    plots.draw_predictions(TARGET[None] + 1, ["dog"], [0.876], ax=ax)
+    drawn = [collection.get_paths()[0].vertices for collection in ax.collections]
+    for vertices, box in zip(drawn, (TARGET, TARGET + 1), strict=True):
+        np.testing.assert_array_equal([*np.min(vertices, axis=0), *np.max(vertices, axis=0)], box)
+    assert [text.get_text() for text in ax.texts] == ["cat", "dog 0.88"]
+    edges = [collection.get_edgecolor()[0, :3] for collection in ax.collections]
+    assert np.any(edges[0] != edges[1])
+
+
+def test_a_landscape_has_the_values_of_the_loss_and_its_lowest_point_at_the_target(ax):
+    plots.draw_landscape(losses.giou_loss, TARGET, CENTRES, ax=ax)
+    values = ax.images[0].get_array()
+    assert values.shape == (plots.FINE, plots.FINE)
+    assert ax.images[0].get_extent() == [-15, 105, 110, -10]
+    step = 120 / plots.FINE
+    centre = jnp.array([-15 + 10.5 * step, -10 + 40.5 * step])
+    expected = losses.giou_loss(CENTRES.place(centre), jnp.asarray(TARGET, jnp.float32))
+    np.testing.assert_allclose(values[40, 10], expected, rtol=1e-5)
+    row, column = np.unravel_index(np.argmin(values), values.shape)
+    assert np.hypot(-15 + (column + 0.5) * step - 45, -10 + (row + 0.5) * step - 50) < 4
+
+
+def test_arrows_point_down_the_loss(ax):
+    plots.draw_gradient_field(losses.l2_loss, TARGET, CENTRES, ax=ax)
+    places, arrows, _ = arrows_and_dots(ax)
+    to_target = CENTRES.at_target - places
+    np.testing.assert_allclose(arrows, to_target / np.linalg.norm(to_target, axis=-1, keepdims=True), atol=1e-3)
+
+
+def test_boxes_without_overlap_are_dots_under_iou_and_arrows_under_giou():
+    for loss in (losses.iou_loss, losses.giou_loss):
+        places, _, dots = arrows_and_dots(plots.draw_gradient_field(loss, TARGET, CENTRES, ax=Figure().subplots()))
+        assert len(places) + len(dots) == plots.COARSE**2
+        overlap = np.all(centre_offsets(dots) < [32, 17], axis=-1)
+        if loss is losses.iou_loss:
+            assert np.sum(~overlap) > plots.COARSE**2 / 2
+            assert np.all(centre_offsets(places) <= [32, 17])  # boxes that touch are drawn together
+        else:
+            assert np.all(centre_offsets(dots) < [2 + 1e-3, 3 + 1e-3])  # the target covers the height of the box
+
+
+def test_a_flipped_box_is_a_dot_under_iou_and_an_arrow_under_giou():
+    for loss in (losses.iou_loss, losses.giou_loss):
+        places, _, dots = arrows_and_dots(plots.draw_gradient_field(loss, TARGET, SIZES, ax=Figure().subplots()))
+        flipped_places, flipped_dots = (np.any(np.asarray(x) < 0, axis=-1) for x in (places, dots))
+        if loss is losses.iou_loss:
+            assert not np.any(flipped_places)
+            assert np.all(flipped_dots)
+        else:
+            assert len(dots) == 0
+
+
+def test_a_loss_without_a_slope_has_no_contours_and_is_dots_all_over(ax):
+    def constant(predictions, _):
+        return 0 * predictions[..., 0]
+
+    _, _, dots = arrows_and_dots(plots.draw_gradient_field(constant, TARGET, CENTRES, ax=Figure().subplots()))
+    assert len(dots) == plots.COARSE**2
+    plots.draw_landscape(constant, TARGET, CENTRES, ax=ax)
+    assert len(ax.collections) == len(CENTRES.outlines)
+
+
+def test_a_trajectory_is_drawn_from_its_first_box_to_its_last(ax):
+    path = TARGET + np.linspace(40, 0, 30)[:, None, None]
+    plots.draw_trajectories(path, TARGET[None], ax=ax)
+    (line,) = ax.lines
+    np.testing.assert_allclose(np.stack(line.get_data(), axis=-1), (path[:, 0, :2] + path[:, 0, 2:]) / 2)
+    predicted = [collection for collection in ax.collections if collection.get_label() == "predicted"]
+    assert len(predicted) == plots.OUTLINES
+    for collection, box in ((predicted[0], path[0, 0]), (predicted[-1], path[-1, 0])):
+        vertices = collection.get_paths()[0].vertices
+        np.testing.assert_allclose([*np.min(vertices, axis=0), *np.max(vertices, axis=0)], box)
+    opacities = [collection.get_alpha() for collection in predicted]
+    assert opacities == sorted(opacities)
+
+
+def test_a_trajectory_shorter_than_its_outlines_is_drawn_whole(ax):
+    plots.draw_trajectories(TARGET + np.arange(2)[:, None, None], TARGET[None], ax=ax)
+    assert [collection.get_label() for collection in ax.collections].count("predicted") == 2
+
+
+def test_error_curves_hold_every_step_on_a_logarithmic_axis_each_in_a_style_of_its_own(ax):
+    curves = {name: np.geomspace(1e6, 10, 200) * (i + 1) for i, name in enumerate("abcdefghi")}
+    plots.draw_error_curves(curves, ax=ax)
+    assert ax.get_yscale() == "log"
+    assert [line.get_label() for line in ax.lines] == list(curves)
+    for line, values in zip(ax.lines, curves.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 201))
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == len(curves)
+
+
+def test_an_error_map_shows_one_value_a_point(ax):
+    points, errors = np.random.default_rng(0).uniform(size=(2, 50, 2))
+    plots.draw_error_map(points, errors[:, 0], limits=(1e-3, 1), ax=ax)
+    (scatter,) = ax.collections
+    np.testing.assert_array_equal(scatter.get_offsets(), points)
+    np.testing.assert_array_equal(scatter.get_array(), errors[:, 0])
+    assert scatter.get_clim() == (1e-3, 1)
+
+
+@pytest.mark.parametrize("errors", [[0.0, 0.0], [0.0, 5.0]])
+def test_an_error_of_zero_can_be_mapped(errors, ax):
+    plots.draw_error_map([[0, 0], [1, 1]], errors, ax=ax)
+    ax.figure.canvas.draw()
+    assert np.all(np.isfinite(ax.collections[0].get_facecolor()))
+
+
+def test_curves_are_told_apart_without_colour_as_well(ax):
+    plots.draw_curves({"loss": [3.0, 2, 1], "box loss": [2.0, 1, 1]}, ax=ax)
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["loss", "box loss"]
+    assert len({line.get_linestyle() for line in legend.get_lines()}) == 2
+    assert ax.get_xlabel() == "step"
+
+
+def test_the_package_imports_no_matplotlib():
+    program = "import sys, jaxbox; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
