@@ -578,11 +578,18 @@ class Pair:
         return x2 * y2 + jnp.minimum(x1, x2) * jnp.minimum(y1, y2) - x1 * jnp.maximum(y1, y2) - jnp.maximum(x1, x2) * y1
 
     @functools.cached_property
+    def same_sides(self) -> jax.Array:
+        """Whether the boxes have the same sides, to the last bit.
+
+        Equal boxes are told by comparison and not left to arithmetic: where a backend rounds a product and a sum
+        together, as one with fused multiply-add may, equal products differ in a last bit.
+        """
+        return functools.reduce(operator.and_, map(operator.eq, self.sides_a, self.sides_b))
+
+    @functools.cached_property
     def equal(self) -> jax.Array:
         """Whether the boxes are the same, to the last bit."""
-        sides = zip(self.sides_a, self.sides_b, strict=True)
-        same = [side_a == side_b for side_a, side_b in sides] + [offset == 0 for offset in self.offsets]
-        return functools.reduce(operator.and_, same)
+        return functools.reduce(operator.and_, (offset == 0 for offset in self.offsets), self.same_sides)
 
     @functools.cached_property
     def iou(self) -> jax.Array:
@@ -592,10 +599,10 @@ class Pair:
     @functools.cached_property
     def ioa(self) -> jax.Array:
         """Intersection over the area of the first box, in `[0, 1]`. An empty one has 1 if both are equal, else 0."""
-        return self._ratio_of_areas(self.intersection, self.area_a)
+        return numerics.divide(self.intersection, self.area_a, otherwise=self.equal.astype(self.area_a.dtype))
 
     def _ratio_of_areas(self, numerator: jax.Array, denominator: jax.Array) -> jax.Array:
-        return numerics.divide(numerator, denominator, otherwise=self.equal.astype(numerator.dtype))
+        return jnp.where(self.equal, 1, numerics.divide(numerator, denominator))
 
     @functools.cached_property
     def extended_iou(self) -> jax.Array:
@@ -619,7 +626,8 @@ class Pair:
         """Squared angle between the diagonals of boxes in the plane, over that of a right angle: `[0, 1]`, CIoU's v."""
         (w, h), (w_star, h_star) = (map(numerics.positive_part, sides) for sides in (self.sides_a, self.sides_b))
         # One angle is enough, and a difference of two would cancel.
-        difference = numerics.angle(w_star * h - w * h_star, h_star * h + w_star * w)
+        across = jnp.where(self.same_sides, 0, w_star * h - w * h_star)
+        difference = numerics.angle(across, h_star * h + w_star * w)
         return (2 / jnp.pi * difference) ** 2
 
     @functools.cached_property

@@ -458,22 +458,29 @@ def test_float32_is_as_near_as_its_coordinates_allow(row, offset):
 # Law 5: a loss of equal boxes is 0 and stationary.
 
 
+in_both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
 @every_loss
-def test_equal_boxes_have_loss_0_and_gradient_0(row):
+@in_both_precisions
+@pytest.mark.usefixtures("x64")
+def test_equal_boxes_have_loss_0_and_gradient_0(row, dtype):
     awkward = np.concatenate(cases.stacked(cases.AWKWARD))
     upright = awkward[np.all(awkward[:, 2:] >= awkward[:, :2], axis=-1)]
-    same = np.concatenate([cases.random_boxes(4 * CHUNK, seed=80), upright]).astype(np.float32)
-    value, gradients = value_and_gradients(row, same, same)
+    same = np.concatenate([cases.random_boxes(4 * CHUNK, seed=80), upright]).astype(dtype)
+    value, gradients = value_and_gradients(row, same, same, dtype)
     np.testing.assert_array_equal(value, 0)
     np.testing.assert_array_equal(gradients, 0)
 
 
 @every_loss
-def test_the_loss_is_in_its_range(row):
+@in_both_precisions
+@pytest.mark.usefixtures("x64")
+def test_the_loss_is_in_its_range(row, dtype):
     ordinary = cases.random_pairs(4 * CHUNK, seed=90, spread=2.0)
     upright = {name: pair for name, pair in cases.AWKWARD.items() if "flipped" not in name}
     for predictions, targets in (ordinary, cases.stacked(upright)):
-        value, _ = value_and_gradients(row, predictions, targets)
+        value, _ = value_and_gradients(row, predictions, targets, dtype)
         assert np.all(value >= -1e-6)
         assert np.all(value <= row.upper + 1e-6)
 
@@ -482,10 +489,16 @@ def test_the_loss_is_in_its_range(row):
 
 
 @every_loss
-def test_value_and_gradients_are_finite_everywhere(row):
-    value, gradients = value_and_gradients(row, *cases.stacked(cases.AWKWARD))
+@in_both_precisions
+@pytest.mark.usefixtures("x64")
+def test_value_and_gradients_are_finite_everywhere(row, dtype):
+    value, gradients = value_and_gradients(row, *cases.stacked(cases.AWKWARD), dtype)
     finite = np.isfinite(value) & np.all(np.isfinite(gradients), axis=(0, 2))
     assert not [name for name, fine in zip(cases.AWKWARD, finite, strict=True) if not fine]
+
+
+@every_loss
+def test_forward_mode_is_finite_everywhere(row):
     assert np.all(np.isfinite(run("forward mode", row, *cases.stacked(cases.AWKWARD))))
 
 
