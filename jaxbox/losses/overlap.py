@@ -275,7 +275,7 @@ def extended_iou_loss(
       Zero for equal boxes.
 
     References:
-      Peng and Yu, 2021, https://doi.org/10.1109/TIP.2021.3060875
+      Peng and Yu, 2021, https://arxiv.org/abs/2112.01793
     """
     numerics.assert_not_negative(smooth=smooth)
     pair = boxes.pair(*preparation.prepared_boxes(predictions, targets, where, planar=True))
