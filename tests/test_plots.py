@@ -97,6 +97,13 @@ def test_boxes_are_outlined_where_they_are_with_their_labels_and_scores(ax):
     assert np.any(edges[0] != edges[1])
 
 
+def test_a_box_that_leaves_its_image_does_not_widen_the_picture(ax):
+    plots.draw_image(np.zeros((80, 50, 3)), ax=ax)
+    plots.draw_predictions(TARGET[None], ax=ax)
+    ax.figure.canvas.draw()
+    assert (*ax.get_xlim(), *ax.get_ylim()) == (0, 50, 80, 0)
+
+
 def test_a_landscape_has_the_values_of_the_loss_and_its_lowest_point_at_the_target(ax):
     plots.draw_landscape(losses.giou_loss, TARGET, CENTRES, ax=ax)
     values = ax.images[0].get_array()

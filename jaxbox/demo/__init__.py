@@ -1,11 +1,14 @@
-"""The `jaxbox` command: a detector of handwritten digits, trained end to end with the losses of this library.
+"""The `jaxbox` command: a detector of handwritten digits, trained with the losses of this library, and a simulation.
 
     command       what the command line takes; needs no more than jaxbox itself
     catalogue     every loss, described from its docstring
     digits        real digits on noisy canvases, with their boxes
     detector      the Flax model, the targets of its cells, and how its outputs become detections
-    training      the train step, the loop, and the files of a run
+    train         the train step and the loop
     evaluation    average precision, as COCO computes it
+    run           a run of `jaxbox train`, from the digits to the table
+    simulate      a run of `jaxbox simulate`, from the grid to the table
+    files         the folder that a run leaves behind
 
-All but the first two need the extra `demo`.
+All but the first two and the last need the extra `demo`.
 """

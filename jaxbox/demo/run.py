@@ -2,11 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
-import json
-import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +17,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-import jaxbox
 from jaxbox import boxes, plots
-from jaxbox.demo import catalogue, detector, digits, evaluation, train
+from jaxbox.demo import catalogue, detector, digits, evaluation, files, train
 
 METRICS, DETECTIONS, CURVES, PARAMETERS = "metrics.json", "detections.png", "curves.png", "parameters"
 TEST_SEED = 2  # of the test images, which are the same for every run
@@ -66,7 +60,7 @@ def run(settings: Settings, started: float) -> None:
       FloatingPointError: if the loss stops being finite.
     """
     console = rich.console.Console(highlight=False, soft_wrap=True)
-    with staging(settings.out) as folder:
+    with files.staging(settings.out) as folder:
         mesh = Mesh(np.array(jax.devices()), ("batch",))
         batch_size = -(-settings.batch_size // mesh.size) * mesh.size
         if batch_size != settings.batch_size:
@@ -112,11 +106,10 @@ def run(settings: Settings, started: float) -> None:
             "metrics": metrics,
             "seconds": seconds,
             "device": describe(mesh),
-            "versions": {"jaxbox": jaxbox.__version__, "python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "versions": files.versions(PACKAGES),
             "curve": curve,
         }
-        (folder / METRICS).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        files.write_record(record, folder / METRICS)
     console.print(f"wrote    {', '.join((METRICS, DETECTIONS, CURVES, PARAMETERS + '/'))} in {settings.out}")
     console.print(table(metrics, seconds["all"]))
 
@@ -211,30 +204,6 @@ def picture_of_training(curve: dict[str, list[float]]) -> Figure:
     figure = Figure(figsize=(7, 4), layout="constrained")
     plots.draw_curves(curve, ax=figure.subplots())
     return figure
-
-
-@contextlib.contextmanager
-def staging(out: Path) -> Iterator[Path]:
-    """A folder to write to, whose files take their places in `out` once all of them are complete.
-
-    If the block is left by an exception, the folder goes and `out` is as it was.
-    """
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-    new, old = folder / "new", folder / "old"
-    new.mkdir()
-    old.mkdir()
-    try:
-        yield new
-        for path in list(new.iterdir()):
-            if (out / path.name).exists():
-                (out / path.name).rename(old / path.name)
-            path.rename(out / path.name)
-    finally:
-        shutil.rmtree(folder)
-        if is_new and not any(out.iterdir()):
-            out.rmdir()
 
 
 def save(model: detector.Detector, folder: Path) -> None:
