@@ -217,7 +217,7 @@ def draw_landscape(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes | No
     """
     ax = _axes(ax)
     grid = _grid(plane, FINE)
-    values = np.asarray(_on_plane(loss, target, plane)(grid.reshape(-1, 2))).reshape(FINE, FINE)
+    values = np.asarray(_on_plane(loss, target, plane)(_places(plane)))[: FINE**2].reshape(FINE, FINE)
     ax.imshow(values, cmap=_light_blues(), extent=_extent(plane), interpolation="bilinear", aspect="auto")
     if np.ptp(values) > 0:
         levels = np.linspace(np.min(values), np.max(values), CONTOURS + 2)[1:-1]
@@ -245,16 +245,16 @@ def draw_gradient_field(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes
     from matplotlib.colors import PowerNorm
 
     ax = _axes(ax)
-    ground, places = _grid(plane, FINE).reshape(-1, 2), _grid(plane, COARSE).reshape(-1, 2)
+    places = _places(plane)
     on_plane = _on_plane(loss, target, plane)
-    gradients = jax.grad(lambda numbers: jnp.sum(on_plane(numbers)))(np.concatenate([ground, places]))
+    gradients = jax.grad(lambda numbers: jnp.sum(on_plane(numbers)))(places)
     lengths = np.linalg.norm(gradients, axis=-1)
     largest = max(np.max(lengths), np.finfo(np.float32).tiny)
-    steepness = (lengths[: len(ground)] / largest).reshape(FINE, FINE)
+    steepness = (lengths[: FINE**2] / largest).reshape(FINE, FINE)
     norm = PowerNorm(0.4, 0, 1)  # the flat parts matter most
     ax.imshow(steepness, cmap=_light_blues(), norm=norm, extent=_extent(plane), aspect="auto")
 
-    gradients, lengths = np.asarray(gradients)[len(ground) :], lengths[len(ground) :]
+    places, gradients, lengths = (values[FINE**2 :] for values in (places, np.asarray(gradients), lengths))
     flat = lengths <= FLAT * largest
     (x, y), (u, v) = places[~flat].T, (-gradients[~flat] / lengths[~flat, None]).T
     ax.quiver(x, y, u, v, angles="xy", pivot="mid", scale=1.4 * COARSE, width=0.006, color="0.15")
@@ -364,6 +364,14 @@ def _grid(plane: Plane, count: int) -> np.ndarray:
     share = (np.arange(count) + 0.5) / count
     axes = [low + share * (high - low) for low, high in zip(plane.low, plane.high, strict=True)]
     return np.stack(np.meshgrid(*axes), axis=-1).astype(np.float32)
+
+
+def _places(plane: Plane) -> np.ndarray:
+    """Where a loss is looked at: on the fine grid, then on the coarse one, `[n, 2]`.
+
+    A landscape needs only the first; but XLA compiles each operation for each length anew.
+    """
+    return np.concatenate([_grid(plane, count).reshape(-1, 2) for count in (FINE, COARSE)])
 
 
 def _on_plane(loss: Loss, target: ArrayLike, plane: Plane) -> Callable[[jax.Array | np.ndarray], jax.Array]:

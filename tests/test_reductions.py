@@ -13,8 +13,6 @@ import pytest
 
 from jaxbox import reductions
 
-pytestmark = pytest.mark.xdist_group("reductions")  # so that eight devices are asked once
-
 VALUES = jnp.array([[1.0, 2.0], [4.0, 8.0]])
 MASK = jnp.array([[True, False], [True, True]])
 

@@ -163,7 +163,7 @@ def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, 2)`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes.
+      Zero for equal boxes. A flipped box is not turned back: turning it further enlarges D.
 
     References:
       Zheng et al., 2019, https://arxiv.org/abs/1911.08287
@@ -186,7 +186,7 @@ def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, 3)`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes.
+      Zero for equal boxes. A flipped box is not turned back: turning it further enlarges D.
       Held constant: alpha.
 
     References:
@@ -272,7 +272,7 @@ def extended_iou_loss(
       ValueError: if `smooth` is negative.
 
     Gradient:
-      Zero for equal boxes.
+      Zero for equal boxes. The formula is not symmetric: for boxes that are apart, their mirror images differ.
 
     References:
       Peng and Yu, 2021, https://arxiv.org/abs/2112.01793
