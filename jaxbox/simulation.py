@@ -398,8 +398,8 @@ def published_iou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
 def published_giou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     """The direction of the published experiment for GIoU.
 
-    Boxes apart along both axes have a positive area in common in its penalty, the product of two gaps. That is what
-    holds up the published curve: with the overlaps clamped, nearly all boxes arrive.
+    The overlap in its penalty is not clamped: boxes apart along one axis have a negative area in common, which takes
+    away the pull of the penalty and holds up the published curve. With it clamped, nearly all boxes arrive.
 
     Args:
       predictions: centre and sides, `[..., 4]`.
