@@ -175,7 +175,9 @@ def compiled(name: str, transform: str, dtype: str, n: int):
         "forward mode": lambda: jax.jacfwd(row, argnums=(0, 1)),
         "hessian": lambda: jax.hessian(row),
     }[transform]()
-    return jax.jit(jax.vmap(function))
+    # Compiling takes most of the time; of these two only a finite or a like value is asked.
+    quickly = {"xla_backend_optimization_level": 0} if transform in ("forward mode", "hessian") else None
+    return jax.jit(jax.vmap(function), compiler_options=quickly)
 
 
 def run(transform, row, predictions, targets, dtype="float32"):
@@ -309,11 +311,11 @@ def test_a_shape_is_traced_once_whatever_the_numeric_options(row):
         traces.append(options)
         return row.loss(predictions, targets, **{**row.options, **options})
 
-    pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(4, seed=40)]
+    pair = cases.random_pairs(4, seed=40)
     for factor in (1.0, 1.5):
         options = {name: factor * inspect.signature(row.loss).parameters[name].default for name in numeric}
-        value = traced(*pair, options)
-        np.testing.assert_allclose(value, row.loss(*pair, **{**row.options, **options}), rtol=1e-5, atol=1e-6)
+        value = traced(*(jnp.asarray(x, jnp.float32) for x in pair), options)
+        np.testing.assert_allclose(value, row.reference(*pair, **{**row.options, **options}), rtol=2e-5, atol=2e-6)
     assert len(traces) == 1
 
 
@@ -517,7 +519,7 @@ BOXES = st.tuples(EDGES, EDGES, EDGES, EDGES).filter(
 
 @every_loss
 @hypothesis.given(pairs=st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=8))
-@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.settings(deadline=None, max_examples=25)
 def test_any_finite_boxes_have_finite_value_and_gradients(row, pairs):
     predictions, targets = np.moveaxis(np.array(pairs), 1, 0)
     value, gradients = value_and_gradients(row, predictions, targets)
