@@ -171,18 +171,6 @@ def assert_mask(where: chex.Array, shape: tuple[int, ...]) -> None:
     assert_shape(shape, where=where)
 
 
-def coordinates(array: jax.Array) -> list[jax.Array]:
-    """The coordinates along the last axis as separate arrays, which XLA makes better kernels of than of slices.
-
-    Args:
-      array: `[..., k]`.
-
-    Returns:
-      `k` arrays `[...]`.
-    """
-    return list(jnp.moveaxis(array, -1, 0))
-
-
 def _split(boxes: chex.Array) -> tuple[jax.Array, jax.Array]:
     """The two halves of the last axis, in float32 or float64, as `[n, ...]`: XLA likes a short axis best in front."""
     (promoted,) = numerics.promote(boxes)
@@ -419,7 +407,7 @@ def canonicalize(boxes: chex.Array) -> jax.Array:
     """
     assert_boxes(boxes=boxes)
     first, second = _split(boxes)
-    return _join(jnp.minimum(first, second), jnp.maximum(first, second))
+    return _join(numerics.minimum(first, second), numerics.maximum(first, second))
 
 
 def is_valid(boxes: chex.Array) -> jax.Array:
@@ -485,10 +473,10 @@ class Pair:
         Side plus side minus overlap is that length for upright boxes. It needs no further minimum or maximum of
         corners, and it grows when a box is turned inside out, so that a loss with a hull turns the box back.
         """
-        # At a side of 0 jnp.maximum has derivative 1/2, so that a point that is apart moves as a whole; with 1 only its
+        # At a side of 0 the maximum has derivative 1/2, so that a point that is apart moves as a whole; with 1 only its
         # far corner would move, into an inversion, and the loss would not fall.
         return [
-            jnp.maximum(side_a, 0) + jnp.maximum(side_b, 0) - overlap
+            numerics.maximum(side_a, 0) + numerics.maximum(side_b, 0) - overlap
             for side_a, side_b, overlap in zip(self.sides_a, self.sides_b, self.overlaps, strict=True)
         ]
 
@@ -511,7 +499,7 @@ class Pair:
     def larger_sides(self) -> list[jax.Array]:
         """The larger side of the two along each axis, without regard to sign."""
         sides = zip(self.sides_a, self.sides_b, strict=True)
-        return [jnp.maximum(numerics.absolute(side_a), numerics.absolute(side_b)) for side_a, side_b in sides]
+        return [numerics.maximum(numerics.absolute(side_a), numerics.absolute(side_b)) for side_a, side_b in sides]
 
     @functools.cached_property
     def side_changes(self) -> list[jax.Array]:
@@ -545,10 +533,8 @@ class Pair:
         """
         sides = [numerics.absolute(side) for side in self.sides_b] * 2
         moves = [numerics.absolute(move) for move in self.low_offsets + self.high_offsets]
-        errors = map(
-            numerics.divide, moves, [jnp.maximum(side, move / 1000) for side, move in zip(sides, moves, strict=True)]
-        )
-        return numerics.total(errors) / len(moves)
+        units = [numerics.maximum(side, move / 1000) for side, move in zip(sides, moves, strict=True)]
+        return numerics.total(map(numerics.divide, moves, units)) / len(moves)
 
     @functools.cached_property
     def iou_bounds(self) -> list[jax.Array]:
@@ -557,13 +543,13 @@ class Pair:
         Where a box is inverted, the bound of its side goes down to -1.
         """
         twice = [2 * numerics.absolute(offset) for offset in self.offsets]
-        sides = [jnp.maximum(side, 0) for side in self.sides_b]
+        sides = [numerics.maximum(side, 0) for side in self.sides_b]
         of_offsets = [
             numerics.divide(numerics.positive_part(side - away), side + away, otherwise=1)
             for side, away in zip(sides, twice, strict=True)
         ]
         of_sides = [
-            numerics.divide(jnp.minimum(side_a, side_b), larger, otherwise=1)
+            numerics.divide(numerics.minimum(side_a, side_b), larger, otherwise=1)
             for side_a, side_b, larger in zip(self.sides_a, self.sides_b, self.larger_sides, strict=True)
         ]
         return of_offsets + of_sides
@@ -575,7 +561,10 @@ class Pair:
         lows = [numerics.absolute(offset) for offset in self.low_offsets]
         highs = [numerics.positive_part(low + overlap) for low, overlap in zip(lows, self.overlaps, strict=True)]
         (x1, y1), (x2, y2) = lows, highs
-        return x2 * y2 + jnp.minimum(x1, x2) * jnp.minimum(y1, y2) - x1 * jnp.maximum(y1, y2) - jnp.maximum(x1, x2) * y1
+        (x_near, x_far), (y_near, y_far) = (
+            (numerics.minimum(low, high), numerics.maximum(low, high)) for low, high in ((x1, x2), (y1, y2))
+        )
+        return x2 * y2 + x_near * y_near - x1 * y_far - x_far * y1
 
     @functools.cached_property
     def same_sides(self) -> jax.Array:
@@ -624,10 +613,8 @@ class Pair:
     @functools.cached_property
     def aspect(self) -> jax.Array:
         """Squared angle between the diagonals of boxes in the plane, over that of a right angle: `[0, 1]`, CIoU's v."""
-        (w, h), (w_star, h_star) = (map(numerics.positive_part, sides) for sides in (self.sides_a, self.sides_b))
-        # One angle is enough, and a difference of two would cancel.
-        across = jnp.where(self.same_sides, 0, w_star * h - w * h_star)
-        difference = numerics.angle(across, h_star * h + w_star * w)
+        sides, sides_star = (map(numerics.positive_part, sides) for sides in (self.sides_a, self.sides_b))
+        difference = numerics.angle_between(*sides, *sides_star)
         return (2 / jnp.pi * difference) ** 2
 
     @functools.cached_property
@@ -654,7 +641,7 @@ class Pair:
 
 
 def _overlap(low_a: jax.Array, high_a: jax.Array, low_b: jax.Array, high_b: jax.Array) -> jax.Array:
-    return jnp.minimum(high_a, high_b) - jnp.maximum(low_a, low_b)
+    return numerics.minimum(high_a, high_b) - numerics.maximum(low_a, low_b)
 
 
 def sum_of_squares(lengths: Sequence[jax.Array]) -> jax.Array:
@@ -697,6 +684,6 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
 
 
 def _corners(array: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
-    columns = coordinates(array)
+    columns = numerics.unstack(array)
     n = len(columns) // 2
     return columns[:n], columns[n:]

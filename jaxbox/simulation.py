@@ -286,7 +286,7 @@ def scale_sides(direction: Direction, factor: float) -> Direction:
     """
 
     def scaled(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-        x, y, w, h = boxes.coordinates(direction(predictions, targets))
+        x, y, w, h = numerics.unstack(direction(predictions, targets))
         return jnp.stack([x, y, factor * w, factor * h], axis=-1)
 
     return scaled
@@ -326,7 +326,7 @@ class _Area(NamedTuple):
 def _axes(predictions: chex.Array, targets: chex.Array) -> list[_Axis]:
     boxes.assert_aligned(predictions=predictions, targets=targets)
     boxes.assert_boxes(predictions=predictions, targets=targets, planar=True)
-    (x, y, w, h), (x_star, y_star, w_star, h_star) = map(boxes.coordinates, numerics.promote(predictions, targets))
+    (x, y, w, h), (x_star, y_star, w_star, h_star) = map(numerics.unstack, numerics.promote(predictions, targets))
     return [_axis(x, w, x_star, w_star), _axis(y, h, y_star, h_star)]
 
 
@@ -458,7 +458,7 @@ def published_ciou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     x, y = _axes(predictions, targets)
     w, h, w_star, h_star = x.side.value, y.side.value, x.side_of_target, y.side_of_target
     # atan(w* / h*) - atan(w / h) for upright boxes; one angle instead of two, which are slow on CPU.
-    delta = numerics.angle(w_star * h - w * h_star, h_star * h + w_star * w)
+    delta = numerics.angle_between(w, h, w_star, h_star)
     v = (2 / jnp.pi * delta) ** 2
     alpha = v / (1 - _iou(x, y) + v + 1e-7)  # the only epsilon, and it is the authors'
     pull = 8 / jnp.pi**2 * alpha * delta

@@ -52,10 +52,15 @@ AWKWARD = {
     "padding against a target": ((0.0, 0.0, 0.0, 0.0), TARGET),
 }
 
-# Within the bounds of the second derivatives: coordinates up to 1e6, sides 0 or at least 1e-6.
-AWKWARD_MODERATE = {
-    name: pair for name, pair in AWKWARD.items() if 1e-6 <= np.max(np.abs(pair)) <= 1e6 or not np.any(pair)
-}
+
+def is_moderate(pair):
+    """Whether both boxes are within the bounds of the second derivatives."""
+    corners = np.reshape(pair, (2, 2, 2))
+    sides = np.abs(corners[:, 1] - corners[:, 0])
+    return np.max(np.abs(corners)) <= 1e6 and np.all((sides == 0) | (sides >= 1e-6))
+
+
+AWKWARD_MODERATE = {name: pair for name, pair in AWKWARD.items() if is_moderate(pair)}
 
 
 def stacked(kinds):

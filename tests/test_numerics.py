@@ -10,6 +10,10 @@ from jaxbox import numerics
 TINY = float(np.finfo(np.float32).tiny)
 
 
+def angle(y, x):
+    return numerics.angle_between(x, y, jnp.ones_like(x), jnp.zeros_like(x))
+
+
 def derivatives(function, *arguments):
     arguments = tuple(jnp.float32(x) for x in arguments)
     every = tuple(range(len(arguments)))
@@ -36,14 +40,21 @@ def derivatives(function, *arguments):
         (numerics.divide, (5, TINY / 4), 0, [0, 0]),
         (numerics.divide, (2e25, 1e25), 2, [1e-25, -2e-25]),
         (numerics.divide, (2e-25, 1e-25), 2, [1e25, -2e25]),
-        (numerics.angle, (0, 0), 0, [0, 0]),
-        (numerics.angle, (-0.0, -0.0), 0, [0, 0]),
-        (numerics.angle, (0, 2), 0, [0.5, 0]),
-        (numerics.angle, (3, 0), np.pi / 2, [0, -1 / 3]),
-        (numerics.angle, (3, 4), np.arctan2(3, 4), [4 / 25, -3 / 25]),
-        (numerics.angle, (3, -4), np.arctan2(3, -4), [-4 / 25, -3 / 25]),
-        (numerics.angle, (3e30, 4e30), np.arctan2(3, 4), [4e-30 / 25, -3e-30 / 25]),
-        (numerics.angle, (3e-30, 4e-30), np.arctan2(3, 4), [4e30 / 25, -3e30 / 25]),
+        (angle, (0, 0), 0, [0, 0]),
+        (angle, (-0.0, -0.0), 0, [0, 0]),
+        (angle, (0, 2), 0, [0.5, 0]),
+        (angle, (3, 0), np.pi / 2, [0, -1 / 3]),
+        (angle, (3, 4), np.arctan2(3, 4), [4 / 25, -3 / 25]),
+        (angle, (3, -4), np.arctan2(3, -4), [-4 / 25, -3 / 25]),
+        (angle, (3e15, 4e15), np.arctan2(3, 4), [4e-15 / 25, -3e-15 / 25]),
+        (angle, (3e-15, 4e-15), np.arctan2(3, 4), [4e15 / 25, -3e15 / 25]),
+        (numerics.angle_between, (4, 3, 3, 4), -np.arctan2(7, 24), [-3 / 25, 4 / 25, 4 / 25, -3 / 25]),
+        (numerics.angle_between, (0.1, 0.7, 0.1, 0.7), 0, [-1.4, 0.2, 1.4, -0.2]),
+        (numerics.angle_between, (0, 0, 1, 2), 0, [0, 0, 0, 0]),
+        (numerics.maximum, (2, 1), 2, [1, 0]),
+        (numerics.maximum, (1, 1), 1, [0.5, 0.5]),
+        (numerics.minimum, (2, 1), 1, [0, 1]),
+        (numerics.minimum, (-1, -1), -1, [0.5, 0.5]),
         (numerics.smooth_absolute, (0, 1), 0, [0, 0]),
         (numerics.smooth_absolute, (0.5, 2), 0.0625, [0.25, -0.03125]),
         (numerics.smooth_absolute, (-3, 2), 2, [-1, -0.5]),
@@ -65,9 +76,9 @@ def test_value_and_derivatives(function, arguments, value, slopes):
         (numerics.square_root, (0,)),
         (numerics.divide, (0, 0)),
         (numerics.divide, (1, 1e-6)),
-        (numerics.angle, (0, 0)),
-        (numerics.angle, (1e-12, 1e-12)),
-        (numerics.angle, (1e12, -1e12)),
+        (angle, (0, 0)),
+        (angle, (1e-6, 1e-6)),
+        (angle, (1e6, -1e6)),
         (numerics.smooth_absolute, (0, 0)),
         (numerics.smooth_absolute, (1, 1)),
     ],
@@ -84,9 +95,7 @@ def test_the_second_derivatives_of_a_quotient_and_an_angle_are_the_true_ones():
     np.testing.assert_allclose(
         jax.hessian(numerics.divide, (0, 1))(y, x), [[0, -1 / x**2], [-1 / x**2, 2 * y / x**3]], rtol=1e-12
     )
-    np.testing.assert_allclose(
-        jax.hessian(numerics.angle, (0, 1))(y, x), jax.hessian(jnp.arctan2, (0, 1))(y, x), rtol=1e-12
-    )
+    np.testing.assert_allclose(jax.hessian(angle, (0, 1))(y, x), jax.hessian(jnp.arctan2, (0, 1))(y, x), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_a_nan_goes_through(function):
 def test_a_nan_goes_through_a_quotient_and_an_angle():
     for arguments in ((jnp.nan, 1.0), (1.0, jnp.nan), (jnp.nan, 0.0)):
         assert jnp.isnan(numerics.divide(*map(jnp.float32, arguments)))
-        assert jnp.isnan(numerics.angle(*map(jnp.float32, arguments)))
+        assert jnp.isnan(angle(*map(jnp.float32, arguments)))
         assert jnp.isnan(numerics.smooth_absolute(jnp.float32(jnp.nan), arguments[1]))
 
 
@@ -131,7 +140,26 @@ def test_the_angle_of_a_float32_vector_is_right_to_the_last_digits():
     rng = np.random.default_rng(0)
     y, x = np.float32(rng.normal(size=(2, 100_000)) * 10.0 ** rng.uniform(-15, 15, (2, 100_000)))
     exact = np.arctan2(np.float64(y), np.float64(x))
-    np.testing.assert_allclose(numerics.angle(jnp.asarray(y), jnp.asarray(x)), exact, rtol=3e-7, atol=1e-30)
+    np.testing.assert_allclose(angle(jnp.asarray(y), jnp.asarray(x)), exact, rtol=3e-7, atol=1e-30)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 0, 4)])
+def test_unstacking_keeps_every_entry_and_its_gradient(shape):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    np.testing.assert_array_equal(jnp.stack(numerics.unstack(x), axis=-1), x)
+
+    def third(x):
+        return numerics.unstack(x)[2]
+
+    tangent = x + 1
+    np.testing.assert_array_equal(jax.jvp(third, (x,), (tangent,))[1], tangent[..., 2])
+    _, pull = jax.vjp(third, x)
+    np.testing.assert_array_equal(pull(tangent[..., 2])[0], jnp.where(jnp.arange(4) == 2, tangent, 0))
+
+
+def test_an_infinite_gradient_of_one_entry_does_not_soil_the_others():
+    gradient = jax.grad(lambda x: numerics.unstack(x)[1] * jnp.inf + numerics.unstack(x)[0])(jnp.ones(3))
+    np.testing.assert_array_equal(gradient, [1, jnp.inf, 0])
 
 
 def test_masked_out_denominators_do_not_poison_the_gradient_of_a_batch():

@@ -64,7 +64,7 @@ def sum_over_coordinates(
       One value a row, `[...]`.
     """
     predictions, targets = prepared(predictions, targets, where)
-    return numerics.seam(numerics.total(map(function, boxes.coordinates(predictions - targets))))
+    return numerics.seam(numerics.total(map(function, numerics.unstack(predictions - targets))))
 
 
 def one_minus(
