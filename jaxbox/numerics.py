@@ -9,7 +9,7 @@ This is the only file of the package with `custom_jvp`.
 
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import chex
 import jax
@@ -405,6 +405,64 @@ def log1p_integral(x: jax.Array) -> jax.Array:
       The integral, `[0, inf)`.
     """
     return _log1p_integral(x)
+
+
+PAIRS_AT_ONCE = 2**14, 2**18
+
+
+def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Makes a function of two rows compare every row of one array with every row of another.
+
+    A derivative in reverse mode keeps a dozen numbers a pair, or computes them again where they are needed. This one
+    computes them again, for a sixteenth of the rows at a time, within the bounds of `PAIRS_AT_ONCE`: it needs less than
+    two numbers a pair, and stays in a cache. Fewer pairs than the lower bound are differentiated all at once.
+
+    Args:
+      function: of two arrays `[k]`, with one number as its result. It may close over traced values.
+
+    Returns:
+      A function of arrays `[N, k]` and `[M, k]` that returns `[N, M]`.
+    """
+
+    def compare_all(a: jax.Array, b: jax.Array) -> jax.Array:
+        fewest, most = PAIRS_AT_ONCE
+        pairs = a.shape[0] * b.shape[0]
+        if pairs <= fewest:
+            return _compare(function, a, b)
+        of_rows, captured = jax.closure_convert(function, *(jnp.zeros(x.shape[1:], x.dtype) for x in (a, b)))
+        rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
+        return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
+
+    return compare_all
+
+
+def _compare(function, a, b, *captured):
+    row = jax.vmap(lambda x, y: function(x, y, *captured), in_axes=(None, 0))
+    return jax.vmap(row, in_axes=(0, None))(a, b)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _compare_in_chunks(of_rows, chunks, a, b, *captured):
+    del chunks
+    return _compare(of_rows, a, b, *captured)
+
+
+@_compare_in_chunks.defjvp
+def _compare_in_chunks_jvp(of_rows, chunks, primals, tangents):
+    (a, *others), (da, *dothers) = primals, tangents
+    rows = -(-len(a) // chunks)
+
+    @jax.checkpoint
+    def of_chunk(chunk):
+        some, dsome = chunk
+        return jax.jvp(functools.partial(_compare, of_rows), (some, *others), (dsome, *dothers))[1]
+
+    def in_chunks(x):  # the last one is filled up with the last row, whose derivatives are counted 0 times
+        return jnp.pad(x, [(0, rows * chunks - len(x)), (0, 0)], mode="edge").reshape(chunks, rows, -1)
+
+    tangent = lax.map(of_chunk, (in_chunks(a), in_chunks(da)))
+    matrix = _compare_in_chunks(of_rows, chunks, a, *others)
+    return matrix, tangent.reshape(-1, matrix.shape[1])[: len(a)]
 
 
 def assert_positive(**options: chex.Numeric) -> None:

@@ -21,6 +21,8 @@ from jaxbox import boxes, numerics
 def pairwise(function: Callable[[chex.Array, chex.Array], jax.Array]) -> Callable[[chex.Array, chex.Array], jax.Array]:
     """Makes a function of two boxes compare every box of one set with every box of another.
 
+    Its gradient is that of broadcasting, but for many pairs it is computed some rows at a time, in little memory.
+
     Args:
       function: a similarity, or a loss: for options write `functools.partial(smooth_l1_loss, beta=0.1)`.
 
@@ -35,10 +37,10 @@ def pairwise(function: Callable[[chex.Array, chex.Array], jax.Array]) -> Callabl
                 f"Got `a` of shape {a.shape} and `b` of shape {b.shape}, but sets of boxes are `[..., N, 2n]` and "
                 "`[..., M, 2n]`, with the same leading axes. Write `a[None]` for a set of one box."
             )
-        matrix = jax.vmap(jax.vmap(function, in_axes=(None, 0)), in_axes=(0, None))
+        matrix = numerics.all_pairs(function)
         for _ in range(a.ndim - 2):
             matrix = jax.vmap(matrix)
-        return matrix(a, b)
+        return matrix(jnp.asarray(a), jnp.asarray(b))
 
     return compare_all
 

@@ -48,6 +48,39 @@ def test_pairwise_is_broadcasting_by_name(name):
     np.testing.assert_allclose(alike(a[:, None], b), matrix, rtol=1e-5, atol=1e-6)
 
 
+def squared_gradient(function, places):
+    return jax.grad(lambda *x: jnp.sum(jax.grad(function, 1)(*x) ** 2), places)
+
+
+@pytest.mark.parametrize(
+    ("rows", "derivative"), [((151, 130), jax.grad), ((1, 20_000), jax.grad), ((151, 130), squared_gradient)]
+)
+def test_the_derivatives_of_many_pairs_are_those_of_broadcasting(rows, derivative):
+    a, b = (jnp.float32(cases.random_boxes(count, seed=count)) for count in rows)
+    weights = jnp.float32(np.random.default_rng(0).normal(size=rows))
+
+    def total(compare, a, b, constant):
+        return jnp.sum(weights * compare(functools.partial(similarity.nwd, constant=constant))(a, b))
+
+    def broadcasting(alike):
+        return lambda a, b: alike(a[:, None], b[None])
+
+    in_chunks, at_once = (
+        jax.jit(derivative(functools.partial(total, compare), (0, 1, 2)))(a, b, jnp.float32(2))
+        for compare in (similarity.pairwise, broadcasting)
+    )
+    for one, other in zip(in_chunks, at_once, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.max(np.abs(other)))
+
+
+def test_many_pairs_have_a_derivative_in_forward_mode_and_batch():
+    a, b = (jnp.float32(cases.random_boxes(2 * 140, seed=seed).reshape(2, 140, 4)) for seed in (30, 31))
+    compare = similarity.pairwise(similarity.giou)
+    _, tangent = jax.jit(lambda a, b: jax.jvp(compare, (a, b), (b, a)))(a, b)
+    _, expected = jax.jvp(lambda a, b: similarity.giou(a[:, :, None], b[:, None]), (a, b), (b, a))
+    np.testing.assert_allclose(tangent, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_pairwise_takes_losses_options_and_leading_axes():
     a, b = (jnp.float32(cases.random_boxes(24, seed=seed).reshape(2, 3, 4, 4)) for seed in (20, 21))
     loss = functools.partial(losses.smooth_l1_loss, beta=0.1)
