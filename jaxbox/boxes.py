@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental import checkify
 
 from jaxbox import numerics
 
@@ -428,6 +429,54 @@ def is_valid(boxes: chex.Array) -> jax.Array:
     assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return jnp.all(jnp.isfinite(low) & jnp.isfinite(high) & (high >= low), axis=0)
+
+
+def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Array | None = None) -> None:
+    """Checks the values of boxes inside a compiled function, for debugging: finite, not inverted, inside a window.
+
+    It does nothing, and costs nothing, unless the function that calls it is wrapped in
+    `jax.experimental.checkify.checkify` or in `chex.chexify`:
+
+    >>> from jax.experimental import checkify
+    >>> @jax.jit
+    ... def step(boxes):
+    ...     check(boxes)
+    ...     return area(boxes)
+    >>> broken = jnp.array([[0.0, 0, 1, 1], [2, 2, 1, 3]])
+    >>> step(broken)
+    Array([1., 0.], dtype=float32)
+    >>> error, _ = checkify.checkify(step)(broken)
+    >>> print(error.get().splitlines()[0])
+    box [1], [2. 2. 1. 3.], is inverted: a high coordinate is below its low one (`check` failed)
+
+    Args:
+      boxes: `[..., 2n]`, low corner, then high corner.
+      window: `[2n]`, one box in the same unit, such as the whole image, or None.
+      where: boolean mask, `[...]`: rows that are False are not checked; or None.
+
+    Raises:
+      JaxRuntimeError: from `error.throw()` of checkify, or from the function that chexify made. It names the first box
+        that is at fault, its place and its values.
+    """
+    assert_boxes(boxes=boxes)
+    promoted = numerics.promote(boxes)[0]
+    low, high = _split(promoted)
+    faults = {
+        "is not finite": ~jnp.all(jnp.isfinite(promoted), axis=-1),
+        "is inverted: a high coordinate is below its low one": jnp.any(high < low, axis=0),
+    }
+    if window is not None:
+        assert_boxes(boxes=boxes, window=window)
+        faults["is not inside the window {window}"] = jnp.any(clip(boxes, window) != promoted, axis=-1)
+    for fault, found in faults.items():
+        if where is not None:
+            assert_mask(where, promoted.shape[:-1])
+            found = found & where
+        place = jnp.unravel_index(jnp.argmax(found), found.shape) if found.ndim else ()
+        index = ", ".join(f"{{{axis}}}" for axis in range(found.ndim))
+        checkify.debug_check(
+            ~jnp.any(found), f"box [{index}], {{box}}, {fault}", *place, box=promoted[place], window=window
+        )
 
 
 def _area(lengths: Sequence[jax.Array]) -> jax.Array:

@@ -252,7 +252,10 @@ def _arctangent2(y, x):
     shorter, longer = jnp.minimum(across, along), jnp.maximum(across, along)
     # An angle from pi / 8 to pi / 4 is pi / 4 plus a negative one: the polynomial then reaches to pi / 8 only.
     steep = shorter > 0.41421356 * longer
-    slope = divide(jnp.where(steep, shorter - longer, shorter), jnp.where(steep, shorter + longer, longer))
+    # The slope is used several times; XLA would compute a quotient that is in a kernel of its own, a product not.
+    slope = jnp.where(steep, shorter - longer, shorter) * divide(
+        jnp.ones_like(longer), jnp.where(steep, shorter + longer, longer)
+    )
     square = slope * slope
     # Minimax coefficients of (arctan(t) / t - 1) / t**2 up to t = tan(pi / 8): relative error 2e-8.
     series = -0.33332955 + square * (0.19977926 + square * (-0.1387985 + square * 0.08060309))

@@ -1,0 +1,384 @@
+"""Measures the library against plain jax.numpy, PyTorch and what the machine can do, and prints tables of ratios.
+
+    uv run --group bench python -m tests.benchmarks --quick
+
+Everything runs in one process, in shuffled order; only ratios of times from one run mean anything. PyTorch takes part
+if it is installed.
+"""
+
+import argparse
+import contextlib
+import functools
+import importlib.util
+import inspect
+import itertools
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+
+from jaxbox import losses, numerics, similarity, simulation
+from jaxbox.demo import files
+from tests.benchmarks import numpy_simulation, plain, torch_peers
+from tests.benchmarks.timing import CONTROL, Effort, measure
+
+OPTIONS = {"mpdiou": {"image_size": (1.0, 1.0)}, "nwd": {"constant": 1.0}, "focused_wiou": {"mean_loss": 0.5}}
+FAMILY = ["iou", "giou", "diou", "ciou"]
+BOXES = 100, 10_000, 1_000_000
+SETS = (1000, 1000), (8400, 100), (20_000, 500)
+FULL, QUICK = Effort(rounds=15, seconds=0.02), Effort(rounds=5, seconds=0.005)
+
+
+def two_arguments(module, suffix):
+    """The functions of a module that take two arrays of boxes, by their names without the suffix."""
+    functions = {}
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        names = list(inspect.signature(function).parameters)
+        if name.endswith(suffix) and names[:2] in (["predictions", "targets"], ["a", "b"]):
+            short = name.removesuffix(suffix)
+            functions[short] = functools.partial(function, **OPTIONS.get(short, {}))
+    return functions
+
+
+LOSSES, SIMILARITIES = two_arguments(losses, "_loss"), two_arguments(similarity, "")
+PLAIN = {name.removesuffix("_loss"): function for name, function in vars(plain).items() if name.endswith("_loss")}
+
+
+def random_boxes(count, seed):
+    """Boxes in the unit square of sides 0.05 to 0.5, `[count, 4]`."""
+    rng = np.random.default_rng(seed)
+    middle, sides = rng.uniform(0, 1, (count, 2)), rng.uniform(0.05, 0.5, (count, 2))
+    return np.concatenate([middle - sides / 2, middle + sides / 2], axis=-1).astype(np.float32)
+
+
+def mean_of(function):
+    return lambda predictions, targets: jnp.mean(function(predictions, targets))
+
+
+def value_and_grad(function, places=0):
+    return jax.value_and_grad(mean_of(function), places)
+
+
+def all_coordinates(predictions, targets):
+    """As many bytes in and out as a loss, with next to no arithmetic."""
+    return numerics.total([*numerics.unstack(predictions), *numerics.unstack(targets)])
+
+
+def squared_error(predictions, targets):
+    return jnp.sum((predictions - targets) ** 2, axis=-1)
+
+
+def calls(functions, *arguments):
+    """Compiled functions, ready to be called with their arguments."""
+    arguments = [jnp.asarray(x) for x in arguments]
+    return {name: functools.partial(jax.jit(function), *arguments) for name, function in functions.items()}
+
+
+def of_losses(names, sizes, effort):
+    """Every loss: forward and its mean, value and gradient of the mean; against the plain form, limits and PyTorch."""
+    for name, count in itertools.product(names, sizes):
+        loss, arrays = LOSSES[name], (random_boxes(count, 0), random_boxes(count, 1))
+        functions = {
+            "value and gradient": value_and_grad(loss),
+            "value and gradients of both": value_and_grad(loss, (0, 1)),
+            "forward": loss,
+            "forward mean": mean_of(loss),
+            "limit forward": all_coordinates,
+            "limit value and gradient": value_and_grad(squared_error),
+        }
+        if name in PLAIN:
+            functions["plain value and gradient"] = value_and_grad(PLAIN[name])
+            functions["plain forward mean"] = mean_of(PLAIN[name])
+        half = [x.astype(jnp.bfloat16) for x in arrays]
+        candidates = calls(functions, *arrays) | calls({"in bfloat16": value_and_grad(loss)}, *half)
+        yield {"function": name, "boxes": count}, measure(candidates | torch_peers.peers(name, *arrays), effort)
+
+
+def of_similarities(names, sizes, effort):
+    """Every similarity, forward."""
+    for name, count in itertools.product(names, sizes):
+        functions = {"forward": SIMILARITIES[name], "limit forward": all_coordinates}
+        candidates = calls(functions, random_boxes(count, 0), random_boxes(count, 1))
+        yield {"function": name, "boxes": count}, measure(candidates, effort)
+
+
+def of_contexts(names, effort):
+    """Value and gradient under `vmap`, `scan` and a nested `jit`."""
+
+    def contexts(loss):
+        def descend(predictions, targets):
+            def step(predictions, _):
+                value, gradient = value_and_grad(loss)(predictions, targets)
+                return predictions - 0.1 * gradient, value
+
+            return jax.lax.scan(step, predictions, length=16)
+
+        return {
+            "vmap of grad": jax.vmap(jax.value_and_grad(loss)),
+            "scan of 16 steps": descend,
+            "nested jit": value_and_grad(jax.jit(loss)),
+        }
+
+    arrays = random_boxes(10_000, 0), random_boxes(10_000, 1)
+    for name in names:
+        pairs = {"jaxbox": contexts(LOSSES[name]), "plain": contexts(PLAIN[name])}
+        for context in pairs["jaxbox"]:
+            candidates = calls({way: functions[context] for way, functions in pairs.items()}, *arrays)
+            yield {"function": name, "context": context}, measure(candidates, effort)
+
+
+def of_pairwise(names, sets, effort):
+    """All pairs: forward, and the gradients for both sets of a weighted sum, with the temporary memory of each."""
+
+    def gradients(compare):
+        return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
+
+    for name, (rows, columns) in itertools.product(names, sets):
+        a, b = random_boxes(rows, 0), random_boxes(columns, 1)
+        weights = np.random.default_rng(2).uniform(size=(rows, columns)).astype(np.float32)
+        functions = {
+            "gradients": gradients(similarity.pairwise(SIMILARITIES[name])),
+            "plain gradients": gradients(lambda a, b: 1 - PLAIN[name](a[:, None], b[None])),  # noqa: B023 - used below
+        }
+        forward = calls({"forward": similarity.pairwise(SIMILARITIES[name])}, a, b)
+        times = measure(forward, effort) | measure(calls(functions, a, b, weights), effort)
+        memory = {
+            f"floats a pair, {way}": temporary_bytes(function, a, b, weights) / 4 / rows / columns
+            for way, function in functions.items()
+        }
+        yield {"function": name, "rows": rows, "columns": columns, **memory}, times
+
+
+def temporary_bytes(function, *arrays):
+    return jax.jit(function).lower(*map(jnp.asarray, arrays)).compile().memory_analysis().temp_size_in_bytes
+
+
+def of_compilation(names, effort):
+    """Tracing and compiling the value and gradient."""
+    shape = jax.ShapeDtypeStruct((10_000, 4), jnp.float32)
+    for name in names:
+        ways = {"jaxbox": LOSSES[name], "plain": PLAIN[name]}
+        seconds = {way: [] for way in ways}
+        for way in list(ways) * (effort.rounds // 2):
+            fresh = functools.partial(lambda loss, p, t: value_and_grad(loss)(p, t), ways[way])
+            start = time.perf_counter()
+            jax.jit(fresh).lower(shape, shape).compile()
+            seconds[way].append(time.perf_counter() - start)
+            jax.clear_caches()
+        yield {"function": name}, {way: 1e6 * float(np.median(times)) for way, times in seconds.items()}
+
+
+def of_import(effort):
+    """Importing jaxbox after its dependencies, in a process of its own."""
+    code = (
+        "import time, jax, optax, chex; start = time.perf_counter(); import jaxbox; print(time.perf_counter() - start)"
+    )
+    seconds = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(max(3, effort.rounds // 3))]
+    yield {"function": "jaxbox"}, {"import": 1e6 * float(np.median(seconds))}
+
+
+def of_simulation(names, effort):
+    """200 steps of the published experiment of the DIoU paper for 6860 boxes, against the same step in NumPy."""
+    grid, schedule = simulation.paper_grid(20), simulation.paper_schedule()
+
+    def in_numpy(name):
+        boxes, targets = list(np.asarray(grid.anchors).T.copy()), list(np.asarray(grid.targets).T.copy())
+        for rate in schedule:
+            boxes, _ = numpy_simulation.step(name, boxes, targets, rate)
+
+    for name in names:
+        direction = getattr(simulation, f"published_{name}")
+        candidates = {
+            "jaxbox": functools.partial(simulation.simulate, direction, grid.anchors, grid.targets),
+            "numpy": functools.partial(in_numpy, name),
+        }
+        times = measure(candidates, Effort(max(3, effort.rounds // 3), effort.seconds))
+        yield {"function": name, "cases x steps": len(grid.anchors) * len(schedule)}, times
+
+
+# What is printed of each section: a title, and either a time in microseconds or the ratio of two.
+COLUMNS = {
+    "losses": {
+        "forward, us": ("forward",),
+        "mean / forward": ("forward mean", "forward"),
+        "value and gradient, us": ("value and gradient",),
+        "plain / it": ("plain value and gradient", "value and gradient"),
+        "torch.compile / it": ("torch.compile", "value and gradient"),
+        "torch / it": ("torch", "value and gradient"),
+        "torchvision / it": ("torchvision", "value and gradient"),
+        "it / limit": ("value and gradient", "limit value and gradient"),
+        "of both / it": ("value and gradients of both", "value and gradient"),
+        "bfloat16 / it": ("in bfloat16", "value and gradient"),
+        "it again / it": (CONTROL, "value and gradient"),
+    },
+    "similarities": {
+        "forward, us": ("forward",),
+        "it / limit": ("forward", "limit forward"),
+        "it again / it": (CONTROL, "forward"),
+    },
+    "contexts": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox"), "it again / it": (CONTROL, "jaxbox")},
+    "pairwise": {
+        "forward, us": ("forward",),
+        "gradients, us": ("gradients",),
+        "plain / it": ("plain gradients", "gradients"),
+        "it again / it": (CONTROL, "gradients"),
+    },
+    "compilation": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox")},
+    "import": {"import, us": ("import",)},
+    "simulation": {
+        "jaxbox, us": ("jaxbox",),
+        "numpy / it": ("numpy", "jaxbox"),
+        "it again / it": (CONTROL, "jaxbox"),
+    },
+}
+
+
+def cells(section, record):
+    """The cells of one line of the table of a section."""
+    what = [
+        f"{x:,.2f}" if isinstance(x, float) else f"{x:,}" if isinstance(x, int) else x for x in record["of"].values()
+    ]
+    times = record["microseconds"]
+    numbers = []
+    for parts in COLUMNS[section].values():
+        if not all(part in times for part in parts):
+            numbers.append("")
+        elif len(parts) == 1:
+            numbers.append(f"{times[parts[0]]:,.1f}")
+        else:
+            numbers.append(f"{times[parts[0]] / times[parts[1]]:.2f}")
+    return what + numbers
+
+
+def table(section, records):
+    """The table of a section."""
+    result = rich.table.Table(title=section, box=rich.box.SIMPLE_HEAD)
+    for i, title in enumerate([*records[0]["of"], *COLUMNS[section]]):
+        result.add_column(title, justify="right" if i else "left")
+    for record in records:
+        result.add_row(*cells(section, record))
+    return result
+
+
+def draw(records, device):
+    """Time over boxes, a panel a loss."""
+    names = list(dict.fromkeys(record["of"]["function"] for record in records))
+    lines = {
+        "value and gradient": ("jaxbox", "#0072b2", "-"),
+        "plain value and gradient": ("plain jax.numpy", "#d55e00", "-"),
+        "torch.compile": ("torch.compile", "#009e73", "-"),
+        "torch": ("torch", "#cc79a7", "-"),
+        "limit value and gradient": ("limit: squared error", "black", ":"),
+    }
+    columns = min(4, len(names))
+    figure, axes = plt.subplots(
+        -(-len(names) // columns),
+        columns,
+        figsize=(3.2 * columns, 2.9 * -(-len(names) // columns)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    handles = {}
+    for ax, name in itertools.zip_longest(axes.flat, names):
+        if name is None:
+            ax.axis("off")
+            continue
+        own = [record for record in records if record["of"]["function"] == name]
+        for way, (label, colour, style) in lines.items():
+            points = [(record["of"]["boxes"], record["microseconds"].get(way)) for record in own]
+            if all(y is not None for _, y in points):
+                handles[label] = ax.loglog(*zip(*points, strict=True), style, color=colour, marker="o", ms=3)[0]
+        ax.set_title(name)
+        ax.grid(color="0.9")
+        ax.set_xlabel("boxes")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("time (us)")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.suptitle(f"Value and gradient of the mean, {device}")
+    return figure
+
+
+def processor():
+    """The name of the device that jax computes on."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return device.device_kind
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {len(os.sched_getaffinity(0))} cores"
+    return platform.processor() or platform.machine()
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.partition("\n")[0])
+    known = [*COLUMNS, *dict.fromkeys([*LOSSES, *SIMILARITIES])]
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", default=[], help=f"sections ({', '.join(COLUMNS)}) or losses"
+    )
+    parser.add_argument("--quick", action="store_true", help="the IoU family, up to 10,000 boxes, fewer rounds")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder for the JSON and the picture")
+    chosen = parser.parse_args(arguments)
+    for name in chosen.only:
+        if name not in known:
+            parser.error(f"argument --only: {name!r} is not measured; write one of {', '.join(known)}")
+    return chosen
+
+
+def main(arguments=None):
+    chosen = parse(arguments)
+    effort = QUICK if chosen.quick else FULL
+    sizes, sets = (BOXES[:2], SETS[:1]) if chosen.quick else (BOXES, SETS)
+
+    def named(functions):
+        wanted = [name for name in chosen.only if name not in COLUMNS]
+        return [name for name in (wanted or (FAMILY if chosen.quick else functions)) if name in functions]
+
+    family = [name for name in named(FAMILY) if name in FAMILY]
+    sections = {
+        "losses": lambda: of_losses(named(LOSSES), sizes, effort),
+        "similarities": lambda: of_similarities(named(SIMILARITIES), sizes[1:2], effort),
+        "contexts": lambda: of_contexts(family, effort),
+        "pairwise": lambda: of_pairwise([name for name in family if name in ("iou", "giou")], sets, effort),
+        "compilation": lambda: of_compilation(family, effort),
+        "import": lambda: of_import(effort),
+        "simulation": lambda: of_simulation(family, effort),
+    }
+    wanted = [section for section in sections if section in chosen.only] or list(sections)
+
+    console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+    installed = [name for name in ("jax", "jaxlib", "numpy", "torch", "torchvision") if importlib.util.find_spec(name)]
+    header = {"device": processor(), "versions": files.versions(installed)}
+    console.print(
+        f"{header['device']}; " + ", ".join(f"{name} {version}" for name, version in header["versions"].items())
+    )
+    results = {}
+    for section in wanted:
+        with rich.progress.Progress(console=console, transient=True) as progress:
+            of_section = progress.track(sections[section](), description=section, total=None)
+            results[section] = [{"of": what, "microseconds": times} for what, times in of_section]
+        if results[section]:
+            console.print(table(section, results[section]))
+    with files.staging(chosen.out) as folder:
+        files.write_record(header | {"sections": results}, folder / "benchmark.json")
+        if results.get("losses"):
+            figure = draw(results["losses"], header["device"])
+            figure.savefig(folder / "benchmark.png", dpi=150)
+            plt.close(figure)
+    console.print(f"wrote {', '.join(path.name for path in sorted(chosen.out.iterdir()))} in {chosen.out}")
+
+
+if __name__ == "__main__":
+    main()

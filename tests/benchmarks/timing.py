@@ -1,0 +1,48 @@
+"""Times functions against each other: shuffled every round, medians, and one of them twice as a control."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+CONTROL = "the first again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How long to measure for: rounds, and the seconds that one function gets in each."""
+
+    rounds: int
+    seconds: float
+
+
+def ready(result):
+    """Waits for the arrays of jax; other libraries return when they are done."""
+    jax.block_until_ready(result)
+
+
+def measure(candidates: dict[str, Callable[[], object]], effort: Effort) -> dict[str, float]:
+    """The median seconds of one call of each, in microseconds; the first candidate is measured twice, as `CONTROL`."""
+    first = next(iter(candidates.values()))
+    candidates = {**candidates, CONTROL: first}
+    repeats = {}
+    for name, candidate in candidates.items():
+        ready(candidate())  # compiles
+        ready(candidate())
+        start = time.perf_counter()
+        ready(candidate())
+        repeats[name] = max(1, round(effort.seconds / (time.perf_counter() - start)))
+    seconds = {name: [] for name in candidates}
+    rng = np.random.default_rng(0)
+    for _ in range(effort.rounds):
+        for name in rng.permutation(list(candidates)).tolist():
+            ready(candidates[name]())  # so that each finds its own code and data in the caches
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                result = candidates[name]()
+            ready(result)
+            seconds[name].append((time.perf_counter() - start) / repeats[name])
+    return {name: 1e6 * statistics.median(times) for name, times in seconds.items()}

@@ -1,0 +1,97 @@
+"""What XLA makes of the library on CPU: the causes of its speed, since a time is no test.
+
+Each test says which behaviour of XLA it guards. One that fails after an upgrade of jaxlib asks for `tests.benchmarks`.
+"""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import pytest
+
+from jaxbox import losses, similarity
+
+pytestmark = [
+    pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends fuse differently"),
+    pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10), reason="what is counted is that of jaxlib 0.10"),
+]
+
+COUNT = 10_000
+BOXES = jax.ShapeDtypeStruct((COUNT, 4), jnp.float32)
+
+
+def compiled(function, *arguments):
+    return jax.jit(function).lower(*arguments).compile()
+
+
+def fusions(program):
+    """The kernels that the entry computation of a program starts."""
+    return re.findall(r"= \S+ fusion\(", program.as_text().split("\nENTRY")[1])
+
+
+def numbers_a_box(program, boxes=COUNT):
+    return program.memory_analysis().temp_size_in_bytes / 4 / boxes
+
+
+@functools.cache
+def value_and_grad(name):
+    loss = getattr(losses, f"{name}_loss")
+    return compiled(jax.value_and_grad(lambda p, t: jnp.mean(loss(p, t))), BOXES, BOXES)
+
+
+@pytest.mark.parametrize("name", ["iou", "giou", "diou", "ciou", "eiou"])
+def test_a_loss_is_one_kernel_without_temporary_memory(name):
+    program = compiled(getattr(losses, f"{name}_loss"), BOXES, BOXES)
+    assert len(fusions(program)) == 1
+    assert numbers_a_box(program) == 0
+
+
+@pytest.mark.parametrize("name", ["iou", "giou", "ciou", "smooth_l1"])
+def test_a_mean_starts_after_the_loss_is_complete(name):
+    # XLA would take the operations before a sum into the kernel of the sum, a box at a time: `numerics.seam`.
+    loss = getattr(losses, f"{name}_loss")
+    program = compiled(lambda p, t: jnp.mean(loss(p, t)), BOXES, BOXES)
+    sums = [part for part in re.split(r"\n(?=%|ENTRY)", program.as_text()) if re.search(r"\breduce\(", part)]
+    assert len(sums) == 1
+    assert not re.search(r"\b(subtract|divide|maximum|slice)\(", sums[0])
+    assert numbers_a_box(program) < 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels", "numbers"), [("iou", 6, 3), ("giou", 8, 5), ("diou", 8, 5), ("ciou", 11, 6)]
+)
+def test_a_gradient_takes_few_kernels_and_little_memory(name, kernels, numbers):
+    # A quotient gets a kernel of its own, and the derivative of jnp.maximum divides: `numerics.maximum`.
+    assert len(fusions(value_and_grad(name))) <= kernels
+    assert numbers_a_box(value_and_grad(name)) < numbers + 0.1
+
+
+@pytest.mark.parametrize("name", ["iou", "giou", "diou", "ciou"])
+def test_the_gradients_of_the_coordinates_are_chosen_in_one_loop(name):
+    # The transpose of a slice pads, that of a split concatenates: a loop for every coordinate. `numerics.unstack`.
+    operations = set(re.findall(r"= \S+ ([\w-]+)\(", value_and_grad(name).as_text()))
+    assert not operations & {"pad", "concatenate"}
+
+
+def test_an_angle_in_float32_is_a_polynomial():
+    # XLA computes arctan2 one number at a time: `numerics.angle_between`.
+    assert "atan2" not in value_and_grad("ciou").as_text()
+
+
+@pytest.mark.parametrize("alike", [similarity.iou, similarity.giou, similarity.ciou])
+def test_a_matrix_of_pairs_is_one_kernel_without_temporary_memory(alike):
+    program = compiled(similarity.pairwise(alike), *[jax.ShapeDtypeStruct((1000, 4), jnp.float32)] * 2)
+    assert len(fusions(program)) == 1
+    assert numbers_a_box(program) == 0
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1000, 1000), (8400, 100), (20_000, 500)])
+def test_the_gradients_of_many_pairs_keep_less_than_two_numbers_a_pair(rows, columns):
+    a, b, weights = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((rows, 4), (columns, 4), (rows, columns)))
+
+    def total(a, b, weights):
+        return jnp.sum(weights * similarity.pairwise(similarity.giou)(a, b))
+
+    assert numbers_a_box(compiled(jax.grad(total, (0, 1)), a, b, weights), rows * columns) < 2
