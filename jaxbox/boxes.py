@@ -172,16 +172,15 @@ def assert_mask(where: chex.Array, shape: tuple[int, ...]) -> None:
     assert_shape(shape, where=where)
 
 
-def _corners(boxes: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-    columns = numerics.unstack(boxes)
-    n = len(columns) // 2
-    return columns[:n], columns[n:]
+def _corners(coordinates: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    n = len(coordinates) // 2
+    return coordinates[:n], coordinates[n:]
 
 
 def _split(boxes: chex.Array) -> tuple[jax.Array, jax.Array]:
     """The two halves of the last axis, in float32 or float64, as `[n, ...]`: XLA likes a short axis best in front."""
-    (promoted,) = numerics.promote(boxes)
-    first, second = _corners(promoted)
+    (coordinates,) = numerics.unstack(boxes)
+    first, second = _corners(coordinates)
     return jnp.stack(first), jnp.stack(second)
 
 
@@ -725,9 +724,9 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
       Where two edges coincide, one half each.
     """
     assert_boxes(a=a, b=b)
-    promoted = numerics.promote(a, b)
-    rank = max(box.ndim for box in promoted)
-    (low_a, high_a), (low_b, high_b) = (_corners(jnp.expand_dims(box, range(rank - box.ndim))) for box in promoted)
+    rank = max(a.ndim, b.ndim)
+    expanded = (jnp.expand_dims(box, range(rank - box.ndim)) for box in (a, b))
+    (low_a, high_a), (low_b, high_b) = map(_corners, numerics.unstack(*expanded))
     axes = list(zip(low_a, high_a, low_b, high_b, strict=True))
     return Pair(
         sides_a=[high_a - low_a for low_a, high_a, _, _ in axes],

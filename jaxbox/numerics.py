@@ -30,9 +30,12 @@ def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
     Returns:
       The same arrays, all float32 or all float64.
     """
-    values = [jnp.asarray(array) for array in arrays]
-    dtype = jnp.float64 if any(value.dtype == jnp.float64 for value in values) else jnp.float32
-    return tuple(value.astype(dtype) for value in values)
+    dtype = _dtype_to_compute_in(arrays)
+    return tuple(jnp.asarray(array).astype(dtype) for array in arrays)
+
+
+def _dtype_to_compute_in(arrays):
+    return jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32
 
 
 def total(terms: Iterable[jax.Array]) -> jax.Array:
@@ -47,32 +50,34 @@ def total(terms: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(operator.add, terms)
 
 
-@jax.custom_jvp
-def _unstack(x):
-    return tuple(jnp.moveaxis(x, -1, 0))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _unstack(dtype, x):
+    return tuple(entry.astype(dtype) for entry in jnp.moveaxis(x, -1, 0))
 
 
 @_unstack.defjvp
-def _unstack_jvp(primals, tangents):
+def _unstack_jvp(dtype, primals, tangents):
     (x,), (dx,) = primals, tangents
-    places = np.eye(x.shape[-1], dtype=bool)
-    return _unstack(x), tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1) for place in places)
+    dx, places = dx.astype(dtype), np.eye(x.shape[-1], dtype=bool)
+    return _unstack(dtype, x), tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1) for place in places)
 
 
-def unstack(x: jax.Array) -> tuple[jax.Array, ...]:
-    """The entries along the last axis as separate arrays, which XLA makes better kernels of than of slices.
+def unstack(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
+    """The entries along the last axis of each array as separate arrays, in the dtype that `promote` gives.
 
-    The tangent of an entry is written as a sum over the axis that keeps one term. It is that entry all the same, but
-    its transpose chooses among the gradients of the entries, which XLA does for all of them in one loop over the boxes.
-    The transpose of a slice would pad, or concatenate: a loop and a copy for every entry.
+    XLA makes better kernels of them than of slices. The tangent of an entry is written as a sum over the axis that
+    keeps one term. It is that entry all the same, but its transpose chooses among the gradients of the entries, which
+    XLA does for all of them in one loop over the boxes. The transpose of a slice would pad, or concatenate: a loop and
+    a copy for every entry.
 
     Args:
-      x: `[..., k]`.
+      *arrays: floating point arrays, `[..., k]`.
 
     Returns:
-      `k` arrays `[...]`.
+      For each, `k` arrays `[...]`; all float32 or all float64.
     """
-    return _unstack(x)
+    dtype = _dtype_to_compute_in(arrays)
+    return tuple(_unstack(dtype, jnp.asarray(array)) for array in arrays)
 
 
 def _share(wins, x, y):
@@ -363,8 +368,12 @@ def power(x: jax.Array, exponent: chex.Numeric) -> jax.Array:
 @jax.custom_jvp
 def _log_cosh(x):
     size = jnp.abs(x)
-    near = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.clip(size, max=1) / 2)))
-    return jnp.where(size < 1, near, size + jnp.log1p(jnp.expm1(-2 * size) / 2))
+    fall = jnp.expm1(-2 * size)
+    tangent = fall / (2 + fall)  # minus tanh(size); the denominator is 1 to 2
+    near = size < 1
+    # -log(1 - tanh(x)**2) / 2 near 0, and |x| + log((1 + exp(-2 |x|)) / 2) far from it: one logarithm is enough.
+    log = jnp.log1p(jnp.where(near, -tangent * tangent, fall / 2))
+    return jnp.where(near, -log / 2, size + log)
 
 
 @_log_cosh.defjvp

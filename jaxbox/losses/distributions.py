@@ -95,6 +95,6 @@ def gaussian_box_loss(
     predictions, targets = preparation.prepared(predictions, targets, where)
     if where is not None:
         log_variance = jnp.where(jnp.expand_dims(where, -1), log_variance, 0)
-    errors, exponents = numerics.unstack(predictions - targets), numerics.unstack(jnp.clip(log_variance, -50, 50))
+    errors, exponents = numerics.unstack(predictions - targets, jnp.clip(log_variance, -50, 50))
     pairs = zip(errors, exponents, strict=True)
     return numerics.seam(numerics.total(jnp.exp(-a) * numerics.smooth_absolute(d, 1.0) + a / 2 for d, a in pairs))

@@ -709,7 +709,8 @@ def focused_powerful_iou_loss(
       Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041
     """
     numerics.assert_positive(focus=focus)
-    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    # Promoted here, since the gradients of two uses add up, which must not be done in half precision.
+    predictions, targets = numerics.promote(*preparation.prepared_boxes(predictions, targets, where))
     error = boxes.pair(predictions, targets).edge_error
     z = jnp.asarray(focus, error.dtype) * jnp.exp(-error)
     return numerics.seam(3 * z * jnp.exp(-z * z) * powerful_iou_loss(predictions, targets))

@@ -1,5 +1,6 @@
 """What all losses do before and after their formula."""
 
+import operator
 from collections.abc import Callable
 
 import chex
@@ -10,7 +11,7 @@ from jaxbox import boxes, numerics
 
 
 def prepared(predictions: chex.Array, targets: chex.Array, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:
-    """Asserts two aligned arrays, brings them to one dtype, and puts zeros into both where a row is masked.
+    """Asserts two aligned arrays, and puts zeros into both where a row is masked.
 
     At equal boxes, even empty ones, every loss is 0 and stationary.
 
@@ -20,10 +21,10 @@ def prepared(predictions: chex.Array, targets: chex.Array, where: chex.Array | N
       where: boolean mask, `[...]`, or None.
 
     Returns:
-      Predictions and targets, `[..., k]`, both float32 or both float64.
+      Predictions and targets, `[..., k]`.
     """
     boxes.assert_aligned(predictions=predictions, targets=targets)
-    predictions, targets = numerics.promote(predictions, targets)
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
     if where is None:
         return predictions, targets
     boxes.assert_mask(where, predictions.shape[:-1])
@@ -43,7 +44,7 @@ def prepared_boxes(
       planar: whether `n` must be 2.
 
     Returns:
-      Predictions and targets, `[..., 2n]`, both float32 or both float64.
+      Predictions and targets, `[..., 2n]`.
     """
     boxes.assert_boxes(predictions=predictions, targets=targets, planar=planar)
     return prepared(predictions, targets, where)
@@ -63,8 +64,8 @@ def sum_over_coordinates(
     Returns:
       One value a row, `[...]`.
     """
-    predictions, targets = prepared(predictions, targets, where)
-    return numerics.seam(numerics.total(map(function, numerics.unstack(predictions - targets))))
+    coordinates = numerics.unstack(*prepared(predictions, targets, where))
+    return numerics.seam(numerics.total(map(function, map(operator.sub, *coordinates))))
 
 
 def one_minus(
