@@ -461,20 +461,15 @@ def _compare_in_chunks(of_rows, chunks, a, b, *captured):
 
 @_compare_in_chunks.defjvp
 def _compare_in_chunks_jvp(of_rows, chunks, primals, tangents):
-    (a, *others), (da, *dothers) = primals, tangents
-    rows = -(-len(a) // chunks)
+    def one_by_one(a, *others):
+        rows = -(-len(a) // chunks)
+        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
+        padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)], mode="edge").reshape(chunks, rows, -1)
+        of_chunk = jax.checkpoint(lambda some: _compare(of_rows, some, *others))
+        return lax.map(of_chunk, padded).reshape(-1, len(others[0]))[: len(a)]
 
-    @jax.checkpoint
-    def of_chunk(chunk):
-        some, dsome = chunk
-        return jax.jvp(functools.partial(_compare, of_rows), (some, *others), (dsome, *dothers))[1]
-
-    def in_chunks(x):  # the last one is filled up with the last row, whose derivatives are counted 0 times
-        return jnp.pad(x, [(0, rows * chunks - len(x)), (0, 0)], mode="edge").reshape(chunks, rows, -1)
-
-    tangent = lax.map(of_chunk, (in_chunks(a), in_chunks(da)))
-    matrix = _compare_in_chunks(of_rows, chunks, a, *others)
-    return matrix, tangent.reshape(-1, matrix.shape[1])[: len(a)]
+    _, tangent = jax.jvp(one_by_one, primals, tangents)
+    return _compare_in_chunks(of_rows, chunks, *primals), tangent
 
 
 def assert_positive(**options: chex.Numeric) -> None:
