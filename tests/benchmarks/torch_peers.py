@@ -57,6 +57,7 @@ def peers(name, predictions, targets):
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.compiler.reset()  # after eight shapes of one function it would run eagerly
     leaf, targets = torch.tensor(predictions, requires_grad=True), torch.tensor(targets)
 
     def value_and_gradient(function):
