@@ -471,6 +471,8 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
         if where is not None:
             assert_mask(where, promoted.shape[:-1])
             found = found & where
+        if found.size == 0:
+            continue
         place = jnp.unravel_index(jnp.argmax(found), found.shape) if found.ndim else ()
         index = ", ".join(f"{{{axis}}}" for axis in range(found.ndim))
         checkify.debug_check(

@@ -1,9 +1,13 @@
 """Layouts, measures and edits of boxes, and the geometry of a pair."""
 
+import re
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 from jaxbox import boxes
 from tests import cases, reference
@@ -155,3 +159,46 @@ def test_the_terms_of_a_pair_broadcast():
     matrix = boxes.pair(jnp.float32(a)[:, None], jnp.float32(b))
     for term in (matrix.iou, matrix.vacancy, matrix.distance, matrix.aspect, matrix.equal):
         assert term.shape == (6, 6)
+
+
+GOOD, FLIPPED, DIVERGED = [0.0, 0, 2, 1], [2.0, 0, 1, 1], [0.0, 0, jnp.nan, 1]
+
+
+def report(checked, *arguments):
+    error, _ = checkify.checkify(jax.jit(checked))(*arguments)
+    return error.get()
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([[GOOD, GOOD], [FLIPPED, GOOD]], r"box \[1, 0\], \[2. 0. 1. 1.\], is inverted"),
+        ([[GOOD, DIVERGED], [FLIPPED, GOOD]], r"box \[0, 1\], \[ 0.  0. nan  1.\], is not finite"),
+        ([GOOD, [0, 0, 2, 1.5], GOOD], r"box \[1\], \[0.  0.  2.  1.5\], is not inside the window \[0. 0. 2. 1.\]"),
+        (FLIPPED, r"box \[\], \[2. 0. 1. 1.\], is inverted"),
+    ],
+)
+def test_a_check_names_the_first_box_that_is_at_fault(rows, told):
+    window = jnp.array(GOOD)
+    assert re.match(told, report(lambda x: boxes.check(x, window=window), jnp.array(rows)))
+
+
+def test_a_check_finds_nothing_in_good_boxes_and_masked_ones():
+    soiled = jnp.array([GOOD, FLIPPED, DIVERGED])
+    assert report(lambda x: boxes.check(x, where=jnp.array([True, False, False])), soiled) is None
+    assert report(lambda x: boxes.check(x, window=jnp.array([-9.0, -9, 9, 9])), soiled[:1]) is None
+    assert report(boxes.check, soiled[:0]) is None
+
+
+def test_a_check_reports_through_chexify_and_is_nothing_without_it():
+    @jax.jit
+    def step(x):
+        boxes.check(x)
+        return x + 1
+
+    flipped = jnp.array([GOOD, FLIPPED])
+    assert jnp.all(step(flipped) == flipped + 1)
+    with pytest.raises(Exception, match=r"box \[1\], .* is inverted"):
+        chex.chexify(step, async_check=False)(flipped)
+    free = jax.jit(lambda x: x + 1).lower(flipped).compile().as_text()
+    assert step.lower(flipped).compile().as_text().count("fusion") == free.count("fusion")
