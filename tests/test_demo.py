@@ -100,11 +100,15 @@ def test_two_devices_train_as_one_does(quick_run):
     np.testing.assert_allclose(record_of(quick_run)["curve"]["loss"][:10], curve, rtol=1e-3)
 
 
-def test_an_interrupt_ends_with_a_sentence_and_no_file(tmp_path):
-    arguments = [*COMMAND, "train", "--quick", "--steps", "100000", "--out", str(tmp_path / "run")]
+@pytest.mark.parametrize(
+    ("arguments", "working"),
+    [(["train", "--quick", "--steps", "100000"], "train"), (["simulate", "--losses", "iou"], "grid")],
+)
+def test_an_interrupt_ends_with_a_sentence_and_no_file(tmp_path, arguments, working):
+    arguments = [*COMMAND, *arguments, "--out", str(tmp_path / "run")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert any(line.startswith("train") for line in process.stdout)
+        assert any(line.startswith(working) for line in process.stdout)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=120)
     assert told.endswith("jaxbox: interrupted; no half-written file is left.\n")
@@ -139,21 +143,27 @@ def test_an_unknown_loss_lists_the_known_ones(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "passed"),
+    ("name", "arguments", "passed"),
     [
-        (["--loss", "giou=-1"], "'-1'"),
-        (["--loss", "giou=much"], "'much'"),
-        (["--loss", "giou=nan"], "'nan'"),
-        (["--steps", "0"], "'0'"),
-        (["--batch-size", "2.5"], "'2.5'"),
-        (["--seed", "-1"], "'-1'"),
-        (["--out", "pyproject.toml/run"], "'pyproject.toml/run'"),
+        ("train", ["--loss", "giou=-1"], "'-1'"),
+        ("train", ["--loss", "giou=much"], "'much'"),
+        ("train", ["--loss", "giou=nan"], "'nan'"),
+        ("train", ["--steps", "0"], "'0'"),
+        ("train", ["--batch-size", "2.5"], "'2.5'"),
+        ("train", ["--seed", "-1"], "'-1'"),
+        ("train", ["--out", "pyproject.toml/run"], "'pyproject.toml/run'"),
+        ("simulate", ["--points", "0"], "'0'"),
+        ("simulate", ["--points", "5001"], "'5001'"),
+        ("simulate", ["--points", "few"], "'few'"),
+        ("simulate", ["--precision", "float16"], "'float16'"),
+        ("simulate", ["--experiment", "best"], "'best'"),
+        ("simulate", ["--out", "pyproject.toml/run"], "'pyproject.toml/run'"),
     ],
 )
-def test_a_wrong_argument_is_named_in_one_line(capsys, arguments, passed):
-    told = fails(capsys, "train", *arguments)
+def test_a_wrong_argument_is_named_in_one_line(capsys, name, arguments, passed):
+    told = fails(capsys, name, *arguments)
     assert passed in told
-    assert "write" in told
+    assert "write" in told or "choose from" in told
     assert told.count("\n") == 1
 
 

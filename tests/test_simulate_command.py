@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import re
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +13,6 @@ import pytest
 
 from jaxbox import simulation
 from jaxbox.demo import catalogue, command, simulate
-from tests.test_demo import COMMAND
 from tests.test_simulation import EXPECTED
 
 POINTS = 64
@@ -119,19 +116,6 @@ def test_float64_is_asked_for_and_put_back(capsys, tmp_path):
     np.testing.assert_allclose(record["results"][0]["total_error"][0], start, rtol=1e-14)
 
 
-def test_an_interrupt_ends_with_a_sentence_and_no_file(tmp_path):
-    arguments = [*COMMAND, "simulate", "--losses", "iou", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert any(line.startswith("grid") for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=120)
-    assert told.endswith("jaxbox: interrupted; no half-written file is left.\n")
-    assert "Traceback" not in told
-    assert process.returncode == 130
-    assert not list(tmp_path.iterdir())
-
-
 def test_an_error_that_is_not_finite_ends_the_run_in_one_line(capsys, monkeypatch, tmp_path):
     def away(predictions, targets):
         return 1e30 * (predictions - targets)
@@ -158,23 +142,6 @@ def test_an_unknown_loss_lists_the_known_ones(capsys, experiment, offered):
 def test_a_loss_that_has_no_published_direction_is_sent_to_the_exact_experiment(capsys):
     assert "--experiment exact" in fails(capsys, "--losses", "eiou", "--experiment", "published")
     assert "--experiment exact" not in fails(capsys, "--losses", "guiou", "--experiment", "published")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "passed"),
-    [
-        (["--points", "0"], "'0'"),
-        (["--points", "5001"], "'5001'"),
-        (["--points", "few"], "'few'"),
-        (["--precision", "float16"], "'float16'"),
-        (["--experiment", "best"], "'best'"),
-        (["--out", "pyproject.toml/run"], "'pyproject.toml/run'"),
-    ],
-)
-def test_a_wrong_argument_is_named_in_one_line(capsys, arguments, passed):
-    told = fails(capsys, *arguments)
-    assert passed in told
-    assert told.count("\n") == 1
 
 
 def test_a_missing_extra_is_named_with_what_installs_it(capsys, monkeypatch):
