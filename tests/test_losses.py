@@ -189,8 +189,8 @@ def compiled(name: str, transform: str, *signature: object):
     """One compiled program a loss and transform, which all tests share: compiling is what takes the time."""
     del signature  # part of the key: each has a program of its own
     row = next(row for row in LOSSES if row.name == name)
-    # The bits of values and gradients are those that users get. The others would take most of the time to compile, and
-    # nothing is asked of them that depends on LLVM.
+    # Values and gradients are compiled as users have them. The others would take most of the time to compile; what is
+    # asked of them is a value within rounding, finiteness, or that one program gives the same bits twice.
     quickly = None if transform == "value and gradients" else {"xla_backend_optimization_level": 0}
     return jax.jit(TRANSFORMS[transform](row), compiler_options=quickly)
 

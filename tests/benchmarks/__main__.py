@@ -140,6 +140,9 @@ def of_contexts(names, effort):
 def of_pairwise(names, sets, effort):
     """All pairs: forward, and the gradients for both sets of a weighted sum, with the temporary memory of each."""
 
+    def broadcasting(loss):
+        return lambda a, b: 1 - loss(a[:, None], b[None])
+
     def gradients(compare):
         return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
 
@@ -148,7 +151,7 @@ def of_pairwise(names, sets, effort):
         weights = np.random.default_rng(2).uniform(size=(rows, columns)).astype(np.float32)
         functions = {
             "gradients": gradients(similarity.pairwise(SIMILARITIES[name])),
-            "plain gradients": gradients(lambda a, b: 1 - PLAIN[name](a[:, None], b[None])),  # noqa: B023 - used below
+            "plain gradients": gradients(broadcasting(PLAIN[name])),
         }
         forward = calls({"forward": similarity.pairwise(SIMILARITIES[name])}, a, b)
         times = measure(forward, effort) | measure(calls(functions, a, b, weights), effort)
