@@ -537,6 +537,11 @@ class Pair:
         ]
 
     @functools.cached_property
+    def hull_area(self) -> jax.Array:
+        """Area of the hull."""
+        return functools.reduce(operator.mul, self.hull)
+
+    @functools.cached_property
     def squared_diagonal(self) -> jax.Array:
         """Squared diagonal of the hull."""
         return sum_of_squares(self.hull)
@@ -613,14 +618,15 @@ class Pair:
     @functools.cached_property
     def signed_intersection(self) -> jax.Array:
         """Area that both boxes in the plane cover, continued below 0 where they are apart, as Peng and Yu do."""
-        # The edges of the overlap, from the low corner of the hull; in a gap the low edge is above the high one.
+        # The low edge of the overlap, seen from the low corner of the hull. In a gap the high edge is below it, but not
+        # below that corner, not even for a flipped box.
         lows = [numerics.absolute(offset) for offset in self.low_offsets]
-        highs = [numerics.positive_part(low + overlap) for low, overlap in zip(lows, self.overlaps, strict=True)]
-        (x1, y1), (x2, y2) = lows, highs
-        (x_near, x_far), (y_near, y_far) = (
-            (numerics.minimum(low, high), numerics.maximum(low, high)) for low, high in ((x1, x2), (y1, y2))
-        )
-        return x2 * y2 + x_near * y_near - x1 * y_far - x_far * y1
+        axes = zip(lows, self.overlaps, strict=True)
+        x, y = overlaps = [jnp.where(low + overlap < 0, -low, overlap) for low, overlap in axes]
+        gap_x, gap_y = (numerics.minimum(overlap, 0) for overlap in overlaps)
+        low_x, low_y = lows
+        # The published products of edges, multiplied out: they cancel for a small overlap far from the corner.
+        return x * y + gap_x * gap_y + 2 * (gap_x * low_y + gap_y * low_x)
 
     @functools.cached_property
     def same_sides(self) -> jax.Array:
@@ -651,15 +657,21 @@ class Pair:
 
     @functools.cached_property
     def extended_iou(self) -> jax.Array:
-        """Signed intersection over union, in `(-1, 1]`. Two empty boxes have 1 if they are equal, else 0."""
-        signed = self.signed_intersection
-        return self._ratio_of_areas(signed, self.area_a + self.area_b - signed)
+        """Signed intersection over union, in `[-1, 1]`; 1 for equal boxes.
+
+        The areas together count as 1e-12 of the hull at least. Two empty boxes that differ have -1 if they are apart,
+        else 0, without a gradient.
+        """
+        # Nothing but the gap bounds the signed intersection, so that against areas near 0 it could be as steep as 1e60.
+        areas = self.area_a + self.area_b
+        counted = jnp.where(numerics.is_zero(areas), 0, numerics.maximum(areas, 1e-12 * self.hull_area))
+        return self._ratio_of_areas(self.signed_intersection, counted - self.signed_intersection)
 
     @functools.cached_property
     def vacancy(self) -> jax.Array:
         """Share of the hull that neither box covers, in `[0, 1]`: GIoU's penalty."""
         # Not hull minus union over hull: for boxes far apart that cancels in the derivative.
-        return 1 - self._ratio_of_areas(self.union, functools.reduce(operator.mul, self.hull))
+        return 1 - self._ratio_of_areas(self.union, self.hull_area)
 
     @functools.cached_property
     def distance(self) -> jax.Array:

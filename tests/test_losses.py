@@ -11,13 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import strategies as st
 
 from jaxbox import boxes, losses, similarity
 from tests import cases, reference
@@ -27,7 +25,8 @@ from tests import cases, reference
 class Row:
     """What the tests know of a loss.
 
-    The flags from `has_a_unit` on weaken one test each, and what they hold is the reason.
+    The flags from `has_a_unit` on weaken one test each, and what they hold is the reason. `upper_if_flipped` is the
+    range of a loss whose docstring gives inverted boxes another one.
     """
 
     loss: Callable[..., jax.Array]
@@ -39,6 +38,7 @@ class Row:
     any_layout: bool = False
     holds_predictions: bool = False
     holds_targets: bool = False
+    upper_if_flipped: float | None = None
     has_a_unit: str = ""
     may_climb: str = ""
     reaches_the_target_only_from: tuple[Callable[..., np.ndarray], str] | None = None
@@ -84,6 +84,7 @@ LOSSES = [
         reference.bounded_iou_loss,
         4,
         holds_targets=True,
+        upper_if_flipped=6,
         reaches_the_target_only_from=(near_centres, "its bound is 0 for a centre half a side of the target away"),
     ),
     Row(losses.giou_loss, reference.giou_loss, 2),
@@ -129,7 +130,13 @@ LOSSES = [
         dimensions=(2,),
         has_a_unit="its penalty is measured in images",
     ),
-    Row(losses.inner_iou_loss, reference.inner_iou_loss, 1, reaches_the_target_only_from=OVERLAP),
+    Row(
+        losses.inner_iou_loss,
+        reference.inner_iou_loss,
+        1,
+        options={"ratio": 0.75},  # a number that binary has, so that edges coincide alike in every precision
+        reaches_the_target_only_from=OVERLAP,
+    ),
     Row(
         losses.focaler_iou_loss,
         reference.focaler_iou_loss,
@@ -466,13 +473,38 @@ def test_the_origin_changes_no_bit(row):
     np.testing.assert_array_equal(moved_gradient, gradient)
 
 
+def float32_errors(row, offset, count=100_000):
+    """How far float32 is from float64 over random pairs, for boxes with the same rounded coordinates.
+
+    Args:
+      row: a row of the table.
+      offset: 0 for boxes inside `[0, 1]`; else added to the coordinates of boxes with sides from 0.3 to 3.
+      count: how many pairs.
+
+    Returns:
+      The worst error of the value against the reference, relative where that is above 1. The worst error of a
+      derivative, relative to the largest one of the pair, or to 1 a side of the target where that is larger.
+    """
+    pairs = [x + offset if offset else (x + 2.5) / 5 for x in cases.random_pairs(count, seed=70)]
+    single = [x.astype(np.float32) for x in pairs]
+    double = [x.astype(np.float64) for x in single]
+    value, gradients = value_and_gradients(row, *single)
+    _, exact_gradients = value_and_gradients(row, *double, dtype="float64")
+    exact = expected(row, *double)
+    error = np.abs(value - exact) / np.maximum(np.abs(exact), 1)
+    gradient, exact_gradient = (np.concatenate(x, axis=-1) for x in (gradients, exact_gradients))
+    a_side = 1 / np.min(double[1][:, 2:] - double[1][:, :2], axis=-1)
+    scale = np.maximum(np.max(np.abs(exact_gradient), axis=-1), a_side)
+    return np.max(error), np.max(np.abs(gradient - exact_gradient) / scale[:, None])
+
+
 @every_loss
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
-def test_float32_is_as_near_as_its_coordinates_allow(row, offset):
-    pairs = [(x + offset).astype(np.float32) for x in cases.random_pairs(CHUNK, seed=70)]
-    value, _ = value_and_gradients(row, *pairs)
-    exact = expected(row, *(x.astype(np.float64) for x in pairs))
-    np.testing.assert_allclose(value, exact, rtol=1e-6, atol=5e-7)
+@pytest.mark.usefixtures("x64")
+def test_float32_is_right_to_a_millionth_over_a_hundred_thousand_pairs(row, offset):
+    value, gradient = float32_errors(row, offset)
+    assert value <= 1e-6
+    assert gradient <= 5e-6
 
 
 # Law 5: a loss of equal boxes is 0 and stationary.
@@ -527,25 +559,6 @@ def test_second_derivatives_are_finite(row):
     _, columns = run("second derivative", row, *in_every_direction(*cases.stacked(cases.AWKWARD_MODERATE)))
     finite = np.all(np.isfinite(columns.reshape(len(cases.AWKWARD_MODERATE), -1)), axis=-1)
     assert not [name for name, fine in zip(cases.AWKWARD_MODERATE, finite, strict=True) if not fine]
-
-
-EDGES = st.one_of(
-    st.sampled_from([0.0, 1.0, -1.0, 1e15, -1e15, 1e-15, -1e-15, 3.0, 10.0]),
-    st.floats(-(2.0**49), 2.0**49, width=32),
-)
-BOXES = st.tuples(EDGES, EDGES, EDGES, EDGES).filter(
-    lambda box: all(side == 0 or abs(side) >= 1e-15 for side in np.diff(np.float32(box).reshape(2, 2), axis=0)[0])
-)
-
-
-@every_loss
-@hypothesis.given(pairs=st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=8))
-@hypothesis.settings(deadline=None, max_examples=25)
-def test_any_finite_boxes_have_finite_value_and_gradients(row, pairs):
-    predictions, targets = np.moveaxis(np.array(pairs), 1, 0)
-    value, gradients = value_and_gradients(row, predictions, targets)
-    assert np.all(np.isfinite(value))
-    assert np.all(np.isfinite(gradients))
 
 
 # Law 7: half precision is for storage.

@@ -32,7 +32,7 @@ def iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array 
       A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes, and for boxes that are apart.
+      Zero for equal boxes, for boxes that are apart, and for a point or a flipped box, which cover nothing.
 
     References:
       Yu et al., 2016, https://arxiv.org/abs/1608.01471
@@ -54,7 +54,8 @@ def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: che
       A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes, and for boxes that are apart.
+      Zero for equal boxes, and wherever the IoU is 0: for boxes that are apart or only touch, and for a point, a box of
+      no width or height, or a flipped box.
 
     References:
       Rahman and Wang, 2016, https://doi.org/10.1007/978-3-319-50835-1_22
@@ -82,7 +83,8 @@ def log_iou_loss(
       ValueError: if `floor` is not between 0 and 1.
 
     Gradient:
-      Zero for equal boxes, and for an IoU below the floor.
+      Zero for equal boxes, and for an IoU below the floor: for boxes that are apart or only touch, and for a point, a
+      box of no width or height, or a flipped box.
 
     References:
       Yu et al., 2016, https://arxiv.org/abs/1608.01471
@@ -108,13 +110,15 @@ def bounded_iou_loss(
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
-      A dimensionless loss, `[...]`, in `[0, 4)` in the plane; 0 only for equal boxes.
+      A dimensionless loss, `[...]`, in `[0, 4)` in the plane, and up to 6 if a box is inverted; 0 only for
+      equal boxes.
 
     Raises:
       ValueError: if `beta` is negative.
 
     Gradient:
-      Zero for equal boxes. Nothing draws a centre that is more than half a side of the target away.
+      Zero for equal boxes. Nothing draws a centre that is more than half a side of the target away, be it
+      of a box that is apart, of a point or of a flipped box.
       Held constant: the target.
 
     References:
@@ -163,7 +167,8 @@ def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, 2)`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes. A flipped box is not turned back: turning it further enlarges D.
+      Zero for equal boxes. A flipped box is not turned back: turning it further enlarges D. So does turning a point
+      inside out, which no area holds back.
 
     References:
       Zheng et al., 2019, https://arxiv.org/abs/1911.08287
@@ -186,7 +191,8 @@ def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, 3)`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes. A flipped box is not turned back: turning it further enlarges D.
+      Zero for equal boxes. A flipped box is not turned back: turning it further enlarges D. So does turning a point
+      inside out, which no area holds back.
       Held constant: alpha.
 
     References:
@@ -210,7 +216,7 @@ def eiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, 4)` in the plane; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes.
+      Zero for equal boxes. A flipped box inside its target is not turned back: turning it further enlarges the hull.
 
     References:
       Zhang et al., 2021, https://arxiv.org/abs/2101.08158
@@ -238,8 +244,9 @@ def focal_eiou_loss(
       ValueError: if `gamma` is not positive.
 
     Gradient:
-      Zero for equal boxes, and for boxes that are apart: nothing draws those together, so train with another loss
-      beside it. A step against the gradient may raise the loss, as the weight grows with the IoU.
+      Zero for equal boxes, and wherever the IoU is 0: nothing moves boxes that are apart or only touch, a point, a
+      box of no width or height, or a flipped box, so train with another loss beside it. A step against the gradient may
+      raise the loss, as the weight grows with the IoU.
       Held constant: IoU^gamma.
 
     References:
@@ -272,7 +279,9 @@ def extended_iou_loss(
       ValueError: if `smooth` is negative.
 
     Gradient:
-      Zero for equal boxes. The formula is not symmetric: for boxes that are apart, their mirror images differ.
+      Zero for equal boxes. The formula is not symmetric: for boxes that are apart, their mirror images differ, and a
+      point or a flipped box may stay there. A and B count together as 1e-12 of the hull at least, and nothing has a
+      gradient if both are 0.
 
     References:
       Peng and Yu, 2021, https://arxiv.org/abs/2112.01793
@@ -334,7 +343,8 @@ def alpha_iou_loss(
       ValueError: if `alpha` is not positive.
 
     Gradient:
-      Zero for equal boxes, and for boxes that are apart.
+      Zero for equal boxes, and wherever the IoU is 0: for boxes that are apart or only touch, and for a point, a box of
+      no width or height, or a flipped box.
 
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
@@ -363,7 +373,8 @@ def alpha_giou_loss(
       ValueError: if `alpha` is not positive.
 
     Gradient:
-      Zero for equal boxes. It is weak for boxes that are apart, where descent may enlarge the box instead.
+      Zero for equal boxes, and for a point or a box of no width or height inside its target. It is weak for boxes that
+      are apart, where descent may enlarge the box, or not turn back a flipped one.
 
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
@@ -393,6 +404,7 @@ def alpha_diou_loss(
 
     Gradient:
       Zero for equal boxes. It is weak for boxes that are apart, where descent may enlarge the box instead.
+      A point, a box of no width or height, or a flipped box is turned inside out further, which enlarges D.
 
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
@@ -422,6 +434,7 @@ def alpha_ciou_loss(
 
     Gradient:
       Zero for equal boxes. It is weak for boxes that are apart, where descent may enlarge the box instead.
+      A point or a flipped box is turned inside out further, which enlarges D.
       Held constant: beta.
 
     References:
@@ -445,7 +458,7 @@ def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, e)`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes.
+      Zero for equal boxes. A point or a flipped box stays where its centre is that of the target: it covers nothing.
       Held constant: D.
 
     References:
@@ -503,7 +516,8 @@ def focused_wiou_loss(
       ValueError: if an option is not positive.
 
     Gradient:
-      Zero for equal boxes. A step against the gradient may raise the loss, as b is not differentiated.
+      Zero for equal boxes. A point or a flipped box stays where its centre is that of the target. A step
+      against the gradient may raise the loss, as b is not differentiated.
       Held constant: b and D.
 
     References:
@@ -575,7 +589,8 @@ def inner_iou_loss(
       ValueError: if `ratio` is not positive.
 
     Gradient:
-      Zero for equal boxes, and where the scaled boxes are apart.
+      Zero for equal boxes, where the scaled boxes are apart, and for a point or a flipped box, which cover nothing. A
+      box of no width or height may be scaled out of its target.
 
     References:
       Zhang et al., 2023, https://arxiv.org/abs/2311.02877
@@ -617,7 +632,8 @@ def focaler_iou_loss(
       ValueError: if `lower` is not below `upper`.
 
     Gradient:
-      Zero for an IoU outside the interval, so that a box stays where its IoU reaches `upper`.
+      Zero for an IoU outside the interval, so that a box stays where its IoU reaches `upper`, and for boxes that are
+      apart, a point or a flipped box, which cover nothing.
 
     References:
       Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
@@ -648,7 +664,7 @@ def shape_iou_loss(
       ValueError: if `scale` is negative.
 
     Gradient:
-      Zero for equal boxes.
+      Zero for equal boxes. A box that is flipped and apart is not turned back.
       Held constant: the weights u.
 
     References:
@@ -703,7 +719,7 @@ def focused_powerful_iou_loss(
 
     Gradient:
       Zero for equal boxes. A box whose edges are more than about one side of the target away is pushed away from it,
-      with less and less force.
+      with less and less force, as are a point and a flipped box that are apart.
 
     References:
       Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041

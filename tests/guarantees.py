@@ -1,0 +1,252 @@
+"""What the library promises for every pair of boxes, measured: `uv run python -m tests.guarantees`.
+
+Two tables. The first counts the values and derivatives of every loss and similarity that are not finite, or not in
+their range, over all kinds of pairs, precisions and transforms. The second is the worst error of float32. The suite
+tests a part of the first and all of the second.
+"""
+
+import argparse
+import collections
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.progress
+from jax import lax
+
+from jaxbox import losses
+from tests import cases
+from tests.test_losses import LOSSES, float32_errors
+from tests.test_similarity import NAMES, similarity_of
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+# The kinds of `cases.AWKWARD` by what the README calls them.
+GROUPS = {
+    "identical": ("identical",),
+    "concentric": ("concentric",),
+    "the same shape, moved": ("same shape, moved",),
+    "one inside the other": ("contained", "containing", "contained, with a shared edge"),
+    "touching at an edge or a corner": ("touching at an edge", "touching at a corner"),
+    "near": ("near",),
+    "apart": ("apart along x", "apart along both"),
+    "far, up to a million sides": ("far", "a million sides away", "a million of its own sides away", "tiny and far"),
+    "no width or no height": ("zero width inside", "zero width apart", "zero height inside"),
+    "a point": ("point inside", "point at the centre", "point apart"),
+    "both points or segments": (
+        "equal points",
+        "points apart",
+        "equal segments",
+        "segments on one line",
+        "crossed segments",
+    ),
+    "a target without area": ("target of zero area",),
+    "inverted": ("flipped along x", "flipped along y", "flipped along both", "flipped and apart", "huge and flipped"),
+    "aspects of 1e4 to 1e30": ("extreme aspect", "extreme aspect, equal", "long and thin"),
+    "sides up to 6e4": ("the largest of float16",),
+    "sides up to 1e15": ("huge", "huge and apart", "huge against tiny"),
+    "sides down to 2e-7": ("the smallest of float16",),
+    "sides down to 1e-15": ("tiny", "tiny and apart"),
+    "padding with zeros": ("padding", "padding against a target"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Promise:
+    """A function of two boxes, and the range it promises for boxes that are not inverted, and for those that are."""
+
+    function: Callable[[jax.Array, jax.Array], jax.Array]
+    lower: float
+    upper: float
+    upper_if_flipped: float
+
+
+def of_logits(a, b):
+    return losses.distribution_focal_loss(a, b[..., 0])
+
+
+def of_variance_1(a, b):
+    return losses.gaussian_box_loss(a, jnp.zeros_like(a), b)
+
+
+def promises():
+    """Every public loss and similarity by its name."""
+    found = {row.name: Promise(row, 0, row.upper, row.upper_if_flipped or row.upper) for row in LOSSES}
+    found["distribution_focal_loss"] = Promise(of_logits, 0, np.inf, np.inf)
+    found["gaussian_box_loss"] = Promise(of_variance_1, -np.inf, np.inf, np.inf)
+    for name in NAMES:
+        upper = found[f"{name}_loss"].upper if f"{name}_loss" in found else 1
+        found[name] = Promise(similarity_of(name), 1 - upper, 1, 1)
+    return found
+
+
+def of_pair(function):
+    """A function of two boxes as one of eight coordinates."""
+    return lambda pair: function(pair[..., :4], pair[..., 4:])
+
+
+def by_scan(function, pairs):
+    return lax.scan(lambda carry, pair: (carry, jax.value_and_grad(of_pair(function))(pair)), None, pairs)[1]
+
+
+def of_all(function, pairs):
+    values, pull = jax.vjp(of_pair(function), pairs)
+    return values, pull(jnp.ones_like(values))[0]
+
+
+def by_rows(function, pairs):
+    return jax.vmap(jax.value_and_grad(of_pair(function)))(pairs)
+
+
+def by_directions(function, pairs):
+    values = jax.vmap(of_pair(function))(pairs)
+    return values, jax.vmap(jax.jacfwd(of_pair(function)))(pairs)
+
+
+def second(function, pairs):
+    values = jax.vmap(of_pair(function))(pairs)
+    return values, jax.vmap(jax.hessian(of_pair(function)))(pairs)
+
+
+def without_nans(function, pairs):
+    with jax.debug_nans(True):  # not compiled as a whole, so that every operation on the way is looked at
+        return of_all(function, pairs)
+
+
+def compiled(transform):
+    # What is asked is whether a number is finite, so that LLVM need not optimize.
+    return lambda function, pairs: jax.jit(
+        functools.partial(transform, function), compiler_options={"xla_backend_optimization_level": 0}
+    )(pairs)
+
+
+TRANSFORMS = {
+    "plain": of_all,
+    "jit": compiled(of_all),
+    "vmap(grad)": compiled(by_rows),
+    "scan": compiled(by_scan),
+    "remat": compiled(lambda function, pairs: by_rows(jax.checkpoint(function), pairs)),
+    "jax_debug_nans": without_nans,
+    "forward mode": compiled(by_directions),
+    "Hessian": compiled(second),
+}
+
+
+def is_held(pair, dtype):
+    """Whether a dtype can hold a pair: no coordinate is infinite, and no side changes its sign or becomes 0."""
+    corners = np.reshape(pair, (2, 2, 2))
+    with np.errstate(over="ignore"):
+        stored = corners.astype(dtype).astype(np.float64)
+    return np.all(np.isfinite(stored)) and np.array_equal(*(np.sign(x[:, 1] - x[:, 0]) for x in (corners, stored)))
+
+
+def kinds_for(dtype, transform):
+    kinds = cases.AWKWARD_MODERATE if transform == "Hessian" else cases.AWKWARD
+    return {kind: pair for kind, pair in kinds.items() if is_held(pair, jnp.dtype(dtype))}
+
+
+@functools.cache
+def exact_derivatives(name, dtype, transform):
+    """The derivatives in float32 of pairs that were rounded to a half precision."""
+    pairs = np.reshape(list(kinds_for(dtype, transform).values()), (-1, 8)).astype(dtype)
+    return np.asarray(TRANSFORMS[transform](promises()[name].function, jnp.asarray(pairs, jnp.float32))[1])
+
+
+def count(name, dtype, transform):
+    """Runs a transform of a function over the kinds of pairs that a dtype holds.
+
+    Returns:
+      By kind, what is wrong: "" if nothing is, "overflow" if a derivative is infinite because the true one is beyond a
+      half precision, else what was found.
+    """
+    promise, kinds = promises()[name], kinds_for(dtype, transform)
+    pairs = jnp.asarray(np.reshape(list(kinds.values()), (-1, 8)), dtype)
+    values, derivatives = (np.asarray(x, np.float64) for x in TRANSFORMS[transform](promise.function, pairs))
+    finite = np.isfinite(derivatives)
+    if jnp.finfo(dtype).bits == 16 and not np.all(finite):
+        exact = exact_derivatives(name, dtype, "Hessian" if transform == "Hessian" else "vmap(grad)")
+        beyond = np.isinf(derivatives) & (np.abs(exact) > float(jnp.finfo(dtype).max))
+    else:
+        beyond = np.zeros_like(finite)
+    result = {}
+    for kind, value, fine, over in zip(kinds, values, finite, beyond, strict=True):
+        upper = promise.upper_if_flipped if "flipped" in kind else promise.upper
+        in_range = promise.lower - 1e-6 <= value <= upper + 1e-6
+        wrong = not np.isfinite(value) or not np.all(fine | over)
+        result[kind] = "not finite" if wrong else "out of range" if not in_range else "overflow" if np.any(over) else ""
+    return result
+
+
+def matrix(names):
+    """Yields every combination of function, dtype and transform with what `count` found."""
+    for name, dtype, transform in itertools.product(names, DTYPES, TRANSFORMS):
+        with jax.enable_x64(dtype == "float64"):
+            yield (name, dtype, transform), count(name, dtype, transform)
+
+
+def table_of_kinds(found):
+    """The cells of `matrix` that are wrong, by group of kinds and dtype, as Markdown."""
+    cells = collections.defaultdict(collections.Counter)
+    for (_, dtype, _), result in found.items():
+        for kind, what in result.items():
+            cells[kind, dtype][what] += 1
+    lines = ["| pairs | " + " | ".join(DTYPES) + " |", "|---" * (1 + len(DTYPES)) + "|"]
+    for group, kinds in GROUPS.items():
+        row = []
+        for dtype in DTYPES:
+            counts = sum((cells[kind, dtype] for kind in kinds), collections.Counter())
+            wrong = counts["not finite"] + counts["out of range"]
+            beyond = f", {counts['overflow']} beyond" if counts["overflow"] else ""
+            row.append(f"{wrong} of {counts.total()}{beyond}" if counts else "not held")
+        lines.append(f"| {group} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+PLACES = {"[0, 1]": 0.0, "at 1e3": 1e3, "at 1e5": 1e5}
+
+
+def table_of_errors(errors):
+    """The errors of every loss and place, as Markdown."""
+    lines = [
+        "| loss | " + " | ".join(f"value, {place} | gradient, {place}" for place in PLACES) + " |",
+        "|---" * (1 + 2 * len(PLACES)) + "|",
+    ]
+    for name, by_place in errors.items():
+        lines.append(f"| `{name}` | " + " | ".join(f"{error:.1e}" for pair in by_place for error in pair) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.guarantees", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=promises(), help="losses and similarities")
+    parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="for all that was found, as JSON")
+    chosen = parser.parse_args()
+    names = chosen.only or list(promises())
+    total = len(names) * len(DTYPES) * len(TRANSFORMS)
+    found = dict(rich.progress.track(matrix(names), "derivatives", total))
+    rows = [row for row in LOSSES if row.name in names]
+    with jax.enable_x64(True):
+        errors = {
+            row.name: [float32_errors(row, offset) for offset in PLACES.values()]
+            for row in rich.progress.track(rows, "errors of float32")
+        }
+    cells = [(*cell, kind, what) for cell, kinds in found.items() for kind, what in kinds.items()]
+    wrong = [cell for cell in cells if cell[-1] not in ("", "overflow")]
+    print(f"{len(names)} functions, {len(cells)} cells, {len(wrong)} wrong\n")
+    print(table_of_kinds(found), table_of_errors(errors), sep="\n\n")
+    for cell in wrong:
+        print(*cell, sep=", ")
+    if chosen.out:
+        chosen.out.write_text(json.dumps({"cells": cells, "errors": errors}, indent=1))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
