@@ -7,17 +7,15 @@ import inspect
 from functools import partial
 from typing import NamedTuple
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import strategies as st
 
 from jaxbox import losses, similarity
 from tests import cases, guarantees
-from tests.test_losses import LOSSES, every_loss, value_and_gradients
+from tests.test_losses import LOSSES, every_loss
 
 PROMISES = guarantees.promises()
 ALL_LOSSES = [name for name in PROMISES if name.endswith("_loss")]
@@ -30,7 +28,7 @@ SIMILARITIES = [name for name in PROMISES if not name.endswith("_loss")]
 @pytest.mark.parametrize(
     ("name", "dtype", "transform"),
     [
-        *((name, "float32", transform) for name in ALL_LOSSES for transform in ("jax_debug_nans", "scan")),
+        *((name, "float32", "jax_debug_nans") for name in ALL_LOSSES),
         *((name, "float16", "vmap(grad)") for name in ALL_LOSSES),
         *((name, "float32", "vmap(grad)") for name in SIMILARITIES),
     ],
@@ -262,95 +260,6 @@ def test_descent_leads_from_every_awkward_start_to_the_target_or_the_docstring_s
     assert all(words.get(group, group) in why for group in stuck)
 
 
-# Fuzzing over bit patterns.
-
-PAIR_BYTES = 4 * 9  # eight coordinates, and how the edges of the two boxes lie to each other
-PAIRS_AN_EXAMPLE = 200  # about what hypothesis lets one example hold
-RELATIONS = 8
-
-
-def pairs_from(data):
-    """Boxes from raw bytes: any float32 up to 1e15, tiny and denormal ones too, with sides of 0 or at least 1e-15.
-
-    Edges of random bits never coincide. So along each axis a number from the data picks the edges of the prediction:
-    free, equal, one of them shared, touching, no side, next to each other; and whether both boxes are upright.
-    """
-    words = np.frombuffer(data, np.uint32).reshape(-1, 9)
-    exponents = (words[:, :8] >> 23 & 0xFF) % (127 + 50)  # below 2**50, which is 1.1e15
-    coordinates = (words[:, :8] & 0x807FFFFF | exponents << 23).view(np.float32).clip(-1e15, 1e15)
-    pairs = coordinates.reshape(-1, 2, 2, 2)  # pair, box, corner, axis
-    for axis in range(2):
-        choice = words[:, 8] >> 8 * axis
-        (low, high), (low_star, high_star) = np.moveaxis(pairs[..., axis].copy(), 0, -1)
-        near_low, near_high = (np.nextafter(edge, np.float32(0)) for edge in (low_star, high_star))
-        relation = choice % RELATIONS
-        lows = [low, low_star, low_star, high_star, high_star, low, near_low, low]
-        highs = [high, high_star, high, high, low_star, low, near_high, high]
-        pairs[:, 0, 0, axis], pairs[:, 0, 1, axis] = np.choose(relation, lows), np.choose(relation, highs)
-        pairs[:, 1, 1, axis] = np.where(relation == RELATIONS - 1, low_star, high_star)  # no side of the target
-        upright = np.broadcast_to((choice & 32 > 0)[:, None, None], pairs.shape[:3])
-        pairs[..., axis] = np.where(upright, np.sort(pairs[..., axis], axis=-1), pairs[..., axis])
-    low, high = pairs[:, :, 0], pairs[:, :, 1]
-    pairs[:, :, 1] = np.where(np.abs(high - low) < 1e-15, low, high)
-    return pairs[:, 0].reshape(-1, 4), pairs[:, 1].reshape(-1, 4)
-
-
-def fuzz(row, data):
-    predictions, targets = pairs_from(data)
-    value, gradients = value_and_gradients(row, predictions, targets)
-    upright = np.all(np.concatenate([x[:, 2:] >= x[:, :2] for x in (predictions, targets)], axis=-1), axis=-1)
-    upper = np.where(upright, row.upper, row.upper_if_flipped or row.upper)
-    assert np.all(np.isfinite(gradients))
-    assert np.all((value >= -1e-6) & (value <= upper + 1e-6) & np.isfinite(value))
-
-
-def examples(count):
-    size = PAIR_BYTES * PAIRS_AN_EXAMPLE
-    given = hypothesis.given(data=st.binary(min_size=size, max_size=size))
-    quiet = [
-        hypothesis.HealthCheck.too_slow,
-        hypothesis.HealthCheck.data_too_large,
-        hypothesis.HealthCheck.large_base_example,
-    ]
-    settings = hypothesis.settings(
-        deadline=None, max_examples=count // PAIRS_AN_EXAMPLE, database=None, suppress_health_check=quiet
-    )
-    return lambda test: settings(given(test))
-
-
-@every_loss
-@examples(10_000)
-def test_ten_thousand_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, data):
-    fuzz(row, data)
-
-
-@pytest.mark.fuzz
-@every_loss
-@examples(1_000_000)
-def test_a_million_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, data):
-    fuzz(row, data)
-
-
-def test_the_fuzzed_pairs_are_within_the_bounds_and_of_every_relation():
-    predictions, targets = pairs_from(np.random.default_rng(0).bytes(PAIR_BYTES * 100_000))
-    for boxes in (predictions, targets):
-        sides = np.abs(boxes[:, 2:] - boxes[:, :2])
-        assert np.all(np.isfinite(boxes) & (np.abs(boxes) <= np.float32(1e15)))
-        assert np.all((sides == 0) | (sides >= 1e-15))
-    low, high = predictions[:, :2], predictions[:, 2:]
-    for relation in (
-        np.all(predictions == targets, axis=-1),
-        low == targets[:, 2:],
-        high == targets[:, 2:],
-        low == high,
-        targets[:, :2] == targets[:, 2:],
-        (low != targets[:, :2]) & (low == np.nextafter(targets[:, :2], np.float32(0))),
-        low > high,
-        np.abs(low) < np.finfo(np.float32).tiny,
-    ):
-        assert np.mean(relation) > 0.003
-
-
 # Masks.
 
 GARBAGE = (np.nan, np.inf, -np.inf, 1e38, 0.0)
@@ -382,13 +291,15 @@ def with_where(name):
 
 @pytest.mark.parametrize("name", ALL_LOSSES)
 def test_a_masked_row_changes_no_bit_under_vmap_scan_remat_or_forward_mode(name):
-    predictions, targets = (x.astype(np.float32) for x in cases.random_pairs(8, seed=110))
-    keep = np.arange(8) % 2 == 0
+    kept = cases.stacked(cases.AWKWARD)
+    predictions, targets = (np.repeat(x.astype(np.float32), 2, axis=0) for x in kept)
+    keep = np.arange(len(predictions)) % 2 == 0
     compute = jax.jit(by_vmap_and_by_scan(with_where(name)), compiler_options={"xla_backend_optimization_level": 0})
     clean = jax.tree.leaves(compute(predictions, targets, keep))
+    assert all(np.all(np.isfinite(part)) for part in clean)
+    assert np.any(clean[0] != 0)
     for garbage in GARBAGE:
         soiled = [np.where(keep[:, None], x, np.float32(garbage)) for x in (predictions, targets)]
         for part, clean_part in zip(jax.tree.leaves(compute(*soiled, keep)), clean, strict=True):
             np.testing.assert_array_equal(part, clean_part)
             np.testing.assert_array_equal(part[1::2], 0)
-    assert np.any(clean[0] != 0)
