@@ -19,8 +19,8 @@ class Effort:
     seconds: float
 
     def less(self) -> "Effort":
-        """For what takes long: a third of the rounds."""
-        return dataclasses.replace(self, rounds=max(3, self.rounds // 3))
+        """For what takes long: half of the rounds."""
+        return dataclasses.replace(self, rounds=(self.rounds + 1) // 2)
 
 
 def ready(result):
