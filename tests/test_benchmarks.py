@@ -64,6 +64,7 @@ def test_the_form_of_a_loss_in_pytorch_has_its_values(name):
     np.testing.assert_allclose(theirs.numpy(), benchmark.LOSSES[name](*pair), **TOLERANCE)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch about itself, as it imports its compiler
 @pytest.mark.parametrize("name", ["iou", "giou"])
 def test_all_pairs_in_pytorch_have_the_same_values_and_gradients(name):
     pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -429,7 +429,7 @@ def main(arguments=None):
     }
     wanted = [section for section in sections if section in chosen.only] or list(sections)
 
-    console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+    console = rich.console.Console(width=None if sys.stdout.isatty() else 225)
     installed = [name for name in ("jax", "jaxlib", "numpy", "torch", "torchvision") if importlib.util.find_spec(name)]
     header = {"device": processor(), "versions": files.versions(installed)}
     console.print(
