@@ -332,7 +332,7 @@ def table(section, records):
     """The table of a section."""
     result = rich.table.Table(title=section, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, title in enumerate([*records[0]["of"], *COLUMNS[section]]):
-        result.add_column(title, justify="right" if i else "left")
+        result.add_column(title, justify="right" if i else "left", no_wrap=not i)
     for record in records:
         result.add_row(*cells(section, record))
     return result
