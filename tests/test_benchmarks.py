@@ -1,20 +1,91 @@
 """That the benchmark compares like with like, and leaves its files."""
 
+import functools
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxbox import losses, similarity
 from tests import cases
 from tests.benchmarks import __main__ as benchmark
-from tests.benchmarks import numpy_simulation
+from tests.benchmarks import numpy_simulation, torch_peers
+from tests.benchmarks.timing import Effort
+
+DISTRIBUTIONS = "distribution_focal", "gaussian_box"
+TOLERANCE = {"rtol": 1e-5, "atol": 2e-6}
+
+
+def arguments_of(name):
+    """Pairs of ordinary boxes; distributions for the two losses of them."""
+    of_boxes = cases.random_pairs(500, seed=1)
+    arrays = of_boxes if name not in DISTRIBUTIONS else benchmark.arguments_of(name, 500)
+    return [jnp.asarray(x, jnp.float32) for x in arrays]
+
+
+def test_every_loss_and_similarity_is_measured_against_a_plain_form():
+    public = {name.removesuffix("_loss") for name in vars(losses) if name.endswith("_loss")}
+    assert benchmark.LOSSES.keys() == benchmark.PLAIN.keys() == public
+    assert benchmark.SIMILARITIES.keys() == benchmark.PLAIN_SIMILARITIES.keys()
+    assert {"iou", "ioa", "siou"} < benchmark.SIMILARITIES.keys()
 
 
 @pytest.mark.parametrize("name", benchmark.PLAIN)
-def test_the_plain_form_of_a_loss_has_its_values(name):
-    pair = [jnp.float32(x) for x in cases.random_pairs(500, seed=1)]
-    np.testing.assert_allclose(benchmark.PLAIN[name](*pair), benchmark.LOSSES[name](*pair), rtol=1e-5, atol=2e-6)
+def test_the_plain_form_of_a_loss_has_its_values_and_gradients(name):
+    arrays = arguments_of(name)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def values_and_gradients(function):
+        values, pullback = jax.vjp(function, *arrays)
+        return values, pullback(jnp.ones_like(values))
+
+    (ours, our_gradients), (plain, plain_gradients) = map(
+        values_and_gradients, (benchmark.LOSSES[name], benchmark.PLAIN[name])
+    )
+    np.testing.assert_allclose(plain, ours, **TOLERANCE)
+    for of_plain, of_ours in zip(plain_gradients, our_gradients, strict=True):
+        np.testing.assert_allclose(of_plain, of_ours, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", benchmark.SIMILARITIES)
+def test_the_plain_form_of_a_similarity_has_its_values(name):
+    pair = arguments_of(name)
+    ours, plain = (jax.jit(forms[name])(*pair) for forms in (benchmark.SIMILARITIES, benchmark.PLAIN_SIMILARITIES))
+    np.testing.assert_allclose(plain, ours, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", benchmark.FAMILY)
+def test_the_form_of_a_loss_in_pytorch_has_its_values(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pair = [np.float32(x) for x in cases.random_pairs(500, seed=1)]
+    theirs = torch_peers.loss(torch, name, *map(torch.tensor, pair))
+    np.testing.assert_allclose(theirs.numpy(), benchmark.LOSSES[name](*pair), **TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch about itself, as it imports its compiler
+@pytest.mark.parametrize("name", ["iou", "giou"])
+def test_all_pairs_in_pytorch_have_the_same_values_and_gradients(name):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    (a, b), weights = cases.random_pairs(20, seed=1), np.random.default_rng(2).uniform(size=(20, 20))
+    a, b, weights = np.float32(a), np.float32(b), np.float32(weights)
+    of_values, of_gradients = torch_peers.of_pairs(name, a, b, weights)
+    compare = similarity.pairwise(benchmark.SIMILARITIES[name])
+    for call in of_values.values():
+        np.testing.assert_allclose(call().numpy(), compare(a, b), **TOLERANCE)
+    ours = jax.grad(lambda a, b: jnp.sum(compare(a, b) * weights), (0, 1))(a, b)
+    for call in of_gradients.values():
+        for their, our in zip(call(), ours, strict=True):
+            np.testing.assert_allclose(their.numpy(), our, rtol=1e-3, atol=1e-5)
+
+
+def test_what_needs_more_memory_than_is_free_is_left_out_and_said():
+    ((of, times),) = benchmark.of_pairwise(["giou"], [(30, 20)], Effort(rounds=1, seconds=0), free=lambda: 0)
+    assert times["plain gradients"] is None
+    assert times["forward"] > 0
+    assert times["gradients"] > 0
+    assert "no memory" in benchmark.cells("pairwise", {"of": of, "microseconds": times})
 
 
 @pytest.mark.parametrize("name", benchmark.FAMILY)

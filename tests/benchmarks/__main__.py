@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import inspect
 import itertools
+import math
 import os
 import platform
 import subprocess
@@ -33,25 +34,31 @@ from tests.benchmarks import numpy_simulation, plain, torch_peers
 from tests.benchmarks.timing import CONTROL, Effort, measure
 
 OPTIONS = {"mpdiou": {"image_size": (1.0, 1.0)}, "nwd": {"constant": 1.0}, "focused_wiou": {"mean_loss": 0.5}}
+PREDICTED = {"gaussian_box": (0, 1)}  # the places of what a network predicts, where it is not the first alone
+BINS = 16
 FAMILY = ["iou", "giou", "diou", "ciou"]
 BOXES = 100, 10_000, 1_000_000
 SETS = (1000, 1000), (8400, 100), (20_000, 500)
-FULL, QUICK = Effort(rounds=15, seconds=0.02), Effort(rounds=5, seconds=0.005)
+FULL, QUICK = Effort(rounds=11, seconds=0.01), Effort(rounds=5, seconds=0.005)
 
 
-def two_arguments(module, suffix):
-    """The functions of a module that take two arrays of boxes, by their names without the suffix."""
+def public(module):
+    """The losses or similarities of a module, with their options, by name without `_loss`; the family first."""
     functions = {}
     for name, function in inspect.getmembers(module, inspect.isfunction):
-        names = list(inspect.signature(function).parameters)
-        if name.endswith(suffix) and names[:2] in (["predictions", "targets"], ["a", "b"]):
-            short = name.removesuffix(suffix)
+        if name.endswith("_loss") or list(inspect.signature(function).parameters)[:2] == ["a", "b"]:
+            short = name.removesuffix("_loss")
             functions[short] = functools.partial(function, **OPTIONS.get(short, {}))
-    return functions
+    return {name: functions.pop(name) for name in FAMILY} | functions
 
 
-LOSSES, SIMILARITIES = two_arguments(losses, "_loss"), two_arguments(similarity, "")
+def one_minus(function):
+    return lambda a, b: 1 - function(a, b)
+
+
+LOSSES, SIMILARITIES = public(losses), public(similarity)
 PLAIN = {name.removesuffix("_loss"): function for name, function in vars(plain).items() if name.endswith("_loss")}
+PLAIN_SIMILARITIES = {name: one_minus(PLAIN[name]) for name in SIMILARITIES if name in PLAIN} | {"ioa": plain.ioa}
 
 
 def random_boxes(count, seed):
@@ -61,21 +68,42 @@ def random_boxes(count, seed):
     return np.concatenate([middle - sides / 2, middle + sides / 2], axis=-1).astype(np.float32)
 
 
+def arguments_of(name, count):
+    """What a loss of `count` values takes: boxes, or distributions of coordinates."""
+    predictions, targets = random_boxes(count, 0), random_boxes(count, 1)
+    rng = np.random.default_rng(2)
+    if name == "distribution_focal":
+        return rng.normal(size=(count, BINS)).astype(np.float32), rng.uniform(0, BINS - 1, count).astype(np.float32)
+    if name == "gaussian_box":
+        return predictions, rng.normal(size=(count, 4)).astype(np.float32), targets
+    return predictions, targets
+
+
 def mean_of(function):
-    return lambda predictions, targets: jnp.mean(function(predictions, targets))
+    return lambda *arrays: jnp.mean(function(*arrays))
 
 
-def value_and_grad(function, places=0):
+def value_and_grad(function, places=(0,)):
     return jax.value_and_grad(mean_of(function), places)
 
 
-def all_coordinates(predictions, targets):
+def with_columns(arrays):
+    return [x[:, None] if x.ndim == 1 else x for x in arrays]
+
+
+def all_coordinates(*arrays):
     """As many bytes in and out as a loss, with next to no arithmetic."""
-    return numerics.total(itertools.chain(*numerics.unstack(predictions, targets)))
+    return numerics.total(itertools.chain(*numerics.unstack(*with_columns(arrays))))
 
 
-def squared_error(predictions, targets):
-    return jnp.sum((predictions - targets) ** 2, axis=-1)
+def one_pass(predicted):
+    """As many bytes in and out as a loss with its gradients, with next to no arithmetic."""
+
+    def differences(*arrays):
+        first, *others = with_columns(arrays)
+        return [(first - numerics.total(others)) * (1 + place) for place in predicted]
+
+    return differences
 
 
 def calls(functions, *arguments):
@@ -87,27 +115,32 @@ def calls(functions, *arguments):
 def of_losses(names, sizes, effort):
     """Every loss: forward and its mean, value and gradient of the mean; against the plain form, limits and PyTorch."""
     for name, count in itertools.product(names, sizes):
-        loss, arrays = LOSSES[name], (random_boxes(count, 0), random_boxes(count, 1))
+        loss, arrays, predicted = LOSSES[name], arguments_of(name, count), PREDICTED.get(name, (0,))
+        everything = tuple(range(len(arrays)))
         functions = {
-            "value and gradient": value_and_grad(loss),
-            "value and gradients of both": value_and_grad(loss, (0, 1)),
+            "value and gradient": value_and_grad(loss, predicted),
+            "value and gradients of all": value_and_grad(loss, everything),
             "forward": loss,
             "forward mean": mean_of(loss),
+            "plain value and gradient": value_and_grad(PLAIN[name], predicted),
+            "plain value and gradients of all": value_and_grad(PLAIN[name], everything),
+            "plain forward mean": mean_of(PLAIN[name]),
             "limit forward": all_coordinates,
-            "limit value and gradient": value_and_grad(squared_error),
+            "limit value and gradient": one_pass(predicted),
         }
-        if name in PLAIN:
-            functions["plain value and gradient"] = value_and_grad(PLAIN[name])
-            functions["plain forward mean"] = mean_of(PLAIN[name])
         half = [x.astype(jnp.bfloat16) for x in arrays]
-        candidates = calls(functions, *arrays) | calls({"in bfloat16": value_and_grad(loss)}, *half)
-        yield {"function": name, "boxes": count}, measure(candidates | torch_peers.peers(name, *arrays), effort)
+        candidates = calls(functions, *arrays) | calls({"in bfloat16": value_and_grad(loss, predicted)}, *half)
+        yield {"function": name, "boxes": count}, measure(candidates | torch_peers.of_loss(name, *arrays), effort)
 
 
 def of_similarities(names, sizes, effort):
-    """Every similarity, forward."""
+    """Every similarity, forward, against the plain form and the limit."""
     for name, count in itertools.product(names, sizes):
-        functions = {"forward": SIMILARITIES[name], "limit forward": all_coordinates}
+        functions = {
+            "forward": SIMILARITIES[name],
+            "plain forward": PLAIN_SIMILARITIES[name],
+            "limit forward": all_coordinates,
+        }
         candidates = calls(functions, random_boxes(count, 0), random_boxes(count, 1))
         yield {"function": name, "boxes": count}, measure(candidates, effort)
 
@@ -118,7 +151,7 @@ def of_contexts(names, effort):
     def contexts(loss):
         def descend(predictions, targets):
             def step(predictions, _):
-                value, gradient = value_and_grad(loss)(predictions, targets)
+                value, (gradient,) = value_and_grad(loss)(predictions, targets)
                 return predictions - 0.1 * gradient, value
 
             return jax.lax.scan(step, predictions, length=16)
@@ -137,11 +170,20 @@ def of_contexts(names, effort):
             yield {"function": name, "context": context}, measure(candidates, effort)
 
 
-def of_pairwise(names, sets, effort):
-    """All pairs: forward, and the gradients for both sets of a weighted sum, with the temporary memory of each."""
+def free_bytes():
+    """The memory that is free on this machine, where it tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return math.inf
 
-    def broadcasting(loss):
-        return lambda a, b: 1 - loss(a[:, None], b[None])
+
+def of_pairwise(names, sets, effort, free=free_bytes):
+    """All pairs: forward, and the gradients for both sets of a weighted sum, with the temporary memory of each.
+
+    What would take more than half of the free memory is not run: its time is None.
+    """
 
     def gradients(compare):
         return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
@@ -149,17 +191,28 @@ def of_pairwise(names, sets, effort):
     for name, (rows, columns) in itertools.product(names, sets):
         a, b = random_boxes(rows, 0), random_boxes(columns, 1)
         weights = np.random.default_rng(2).uniform(size=(rows, columns)).astype(np.float32)
-        functions = {
-            "gradients": gradients(similarity.pairwise(SIMILARITIES[name])),
-            "plain gradients": gradients(broadcasting(PLAIN[name])),
-        }
-        forward = calls({"forward": similarity.pairwise(SIMILARITIES[name])}, a, b)
-        times = measure(forward, effort) | measure(calls(functions, a, b, weights), effort)
-        memory = {
-            f"floats a pair, {way}": temporary_bytes(function, a, b, weights) / 4 / rows / columns
-            for way, function in functions.items()
-        }
+        own, broadcast = similarity.pairwise(SIMILARITIES[name]), broadcasting(PLAIN_SIMILARITIES[name])
+        functions = {"gradients": gradients(own), "plain gradients": gradients(broadcast)}
+        floats = {way: temporary_bytes(call, a, b, weights) / weights.nbytes for way, call in functions.items()}
+        torch_forward, torch_gradients = torch_peers.of_pairs(name, a, b, weights)
+        needed = dict.fromkeys([*torch_forward, *torch_gradients], torch_peers.FLOATS_A_PAIR)
+        needed["plain gradients"] = floats["plain gradients"]
+        times = {}
+        for candidates in (
+            calls({"forward": own, "plain forward": broadcast}, a, b) | torch_forward,
+            calls(functions, a, b, weights) | torch_gradients,
+        ):
+            room = free() / 2 / weights.nbytes
+            run = {way: call for way, call in candidates.items() if needed.get(way, 0) <= room}
+            measured = measure(run, effort.less())
+            again = f"{next(iter(candidates))} again"
+            times |= dict.fromkeys(candidates) | {again: measured.pop(CONTROL)} | measured
+        memory = {"floats a pair": floats["gradients"], "plain floats a pair": floats["plain gradients"]}
         yield {"function": name, "rows": rows, "columns": columns, **memory}, times
+
+
+def broadcasting(function):
+    return lambda a, b: function(a[:, None], b[None])
 
 
 def temporary_bytes(function, *arrays):
@@ -186,7 +239,7 @@ def of_import(effort):
     code = (
         "import time, jax, optax, chex; start = time.perf_counter(); import jaxbox; print(time.perf_counter() - start)"
     )
-    seconds = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(max(3, effort.rounds // 3))]
+    seconds = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(effort.less().rounds)]
     yield {"function": "jaxbox"}, {"import": 1e6 * float(np.median(seconds))}
 
 
@@ -205,7 +258,7 @@ def of_simulation(names, effort):
             "jaxbox": functools.partial(simulation.simulate, direction, grid.anchors, grid.targets),
             "numpy": functools.partial(in_numpy, name),
         }
-        times = measure(candidates, Effort(max(3, effort.rounds // 3), effort.seconds))
+        times = measure(candidates, effort.less())
         yield {"function": name, "cases x steps": len(grid.anchors) * len(schedule)}, times
 
 
@@ -214,27 +267,37 @@ COLUMNS = {
     "losses": {
         "forward, us": ("forward",),
         "mean / forward": ("forward mean", "forward"),
+        "plain mean / mean": ("plain forward mean", "forward mean"),
         "value and gradient, us": ("value and gradient",),
         "plain / it": ("plain value and gradient", "value and gradient"),
         "torch.compile / it": ("torch.compile", "value and gradient"),
         "torch / it": ("torch", "value and gradient"),
         "torchvision / it": ("torchvision", "value and gradient"),
         "it / limit": ("value and gradient", "limit value and gradient"),
-        "of both / it": ("value and gradients of both", "value and gradient"),
         "bfloat16 / it": ("in bfloat16", "value and gradient"),
         "it again / it": (CONTROL, "value and gradient"),
+        "of all / it": ("value and gradients of all", "value and gradient"),
+        "plain of all / of all": ("plain value and gradients of all", "value and gradients of all"),
     },
     "similarities": {
         "forward, us": ("forward",),
+        "plain / it": ("plain forward", "forward"),
         "it / limit": ("forward", "limit forward"),
         "it again / it": (CONTROL, "forward"),
     },
     "contexts": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox"), "it again / it": (CONTROL, "jaxbox")},
     "pairwise": {
         "forward, us": ("forward",),
+        "plain / it": ("plain forward", "forward"),
+        "torch.compile / it": ("torch.compile forward", "forward"),
+        "torch / it": ("torch forward", "forward"),
+        "torchvision / it": ("torchvision forward", "forward"),
+        "it again / it": ("forward again", "forward"),
         "gradients, us": ("gradients",),
-        "plain / it": ("plain gradients", "gradients"),
-        "it again / it": (CONTROL, "gradients"),
+        "plain / them": ("plain gradients", "gradients"),
+        "torch.compile / them": ("torch.compile gradients", "gradients"),
+        "torch / them": ("torch gradients", "gradients"),
+        "them again / them": ("gradients again", "gradients"),
     },
     "compilation": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox")},
     "import": {"import, us": ("import",)},
@@ -256,6 +319,8 @@ def cells(section, record):
     for parts in COLUMNS[section].values():
         if not all(part in times for part in parts):
             numbers.append("")
+        elif any(times[part] is None for part in parts):
+            numbers.append("no memory")
         elif len(parts) == 1:
             numbers.append(f"{times[parts[0]]:,.1f}")
         else:
@@ -265,9 +330,9 @@ def cells(section, record):
 
 def table(section, records):
     """The table of a section."""
-    result = rich.table.Table(title=section, box=rich.box.SIMPLE_HEAD)
+    result = rich.table.Table(title=section, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, title in enumerate([*records[0]["of"], *COLUMNS[section]]):
-        result.add_column(title, justify="right" if i else "left")
+        result.add_column(title, justify="right" if i else "left", no_wrap=not i)
     for record in records:
         result.add_row(*cells(section, record))
     return result
@@ -281,20 +346,21 @@ def draw(records, device):
         "plain value and gradient": ("plain jax.numpy", "#d55e00", "-"),
         "torch.compile": ("torch.compile", "#009e73", "-"),
         "torch": ("torch", "#cc79a7", "-"),
-        "limit value and gradient": ("limit: squared error", "black", ":"),
+        "limit value and gradient": ("limit: the same bytes", "black", ":"),
     }
-    columns = min(4, len(names))
+    columns = min(len(names), 4 if len(names) <= 8 else 8)
+    rows = -(-len(names) // columns)
     figure, axes = plt.subplots(
-        -(-len(names) // columns),
+        rows,
         columns,
-        figsize=(3.2 * columns, 2.9 * -(-len(names) // columns)),
+        figsize=(max(7, 2.4 * columns), 2.4 * rows + 1),
         sharex=True,
         sharey=True,
         squeeze=False,
         layout="constrained",
     )
     handles = {}
-    for ax, name in itertools.zip_longest(axes.flat, names):
+    for place, (ax, name) in enumerate(itertools.zip_longest(axes.flat, names)):
         if name is None:
             ax.axis("off")
             continue
@@ -305,7 +371,9 @@ def draw(records, device):
                 handles[label] = ax.loglog(*zip(*points, strict=True), style, color=colour, marker="o", ms=3)[0]
         ax.set_title(name)
         ax.grid(color="0.9")
-        ax.set_xlabel("boxes")
+        if place + columns >= len(names):  # nothing below
+            ax.set_xlabel("boxes")
+            ax.xaxis.set_tick_params(labelbottom=True)
     for ax in axes[:, 0]:
         ax.set_ylabel("time (us)")
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
@@ -352,7 +420,7 @@ def main(arguments=None):
     family = [name for name in named(FAMILY) if name in FAMILY]
     sections = {
         "losses": lambda: of_losses(named(LOSSES), sizes, effort),
-        "similarities": lambda: of_similarities(named(SIMILARITIES), sizes[1:2], effort),
+        "similarities": lambda: of_similarities(named(SIMILARITIES), sizes, effort),
         "contexts": lambda: of_contexts(family, effort),
         "pairwise": lambda: of_pairwise([name for name in family if name in ("iou", "giou")], sets, effort),
         "compilation": lambda: of_compilation(family, effort),
@@ -361,7 +429,7 @@ def main(arguments=None):
     }
     wanted = [section for section in sections if section in chosen.only] or list(sections)
 
-    console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+    console = rich.console.Console(width=None if sys.stdout.isatty() else 225)
     installed = [name for name in ("jax", "jaxlib", "numpy", "torch", "torchvision") if importlib.util.find_spec(name)]
     header = {"device": processor(), "versions": files.versions(installed)}
     console.print(

@@ -18,6 +18,10 @@ class Effort:
     rounds: int
     seconds: float
 
+    def less(self) -> "Effort":
+        """For what takes long: half of the rounds."""
+        return dataclasses.replace(self, rounds=(self.rounds + 1) // 2)
+
 
 def ready(result):
     """Waits for the arrays of jax; other libraries return when they are done."""
@@ -28,18 +32,20 @@ def measure(candidates: dict[str, Callable[[], object]], effort: Effort) -> dict
     """The median seconds of one call of each, in microseconds; the first candidate is measured twice, as `CONTROL`."""
     first = next(iter(candidates.values()))
     candidates = {**candidates, CONTROL: first}
-    repeats = {}
+    usual = {}
     for name, candidate in candidates.items():
         ready(candidate())  # compiles
         ready(candidate())
         start = time.perf_counter()
         ready(candidate())
-        repeats[name] = max(1, round(effort.seconds / (time.perf_counter() - start)))
+        usual[name] = time.perf_counter() - start
+    repeats = {name: max(1, round(effort.seconds / once)) for name, once in usual.items()}
     seconds = {name: [] for name in candidates}
     rng = np.random.default_rng(0)
     for _ in range(effort.rounds):
         for name in rng.permutation(list(candidates)).tolist():
-            ready(candidates[name]())  # so that each finds its own code and data in the caches
+            if usual[name] < 10 * effort.seconds:
+                ready(candidates[name]())  # so that each finds its own code and data in the caches
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 result = candidates[name]()

@@ -1,6 +1,6 @@
 """The IoU family in PyTorch: one branch-free formula, run eagerly and by torch.compile, and torchvision's functions.
 
-PyTorch is not a dependency: without it `peers` is empty.
+PyTorch is not a dependency: without it there are no calls.
 """
 
 import functools
@@ -9,6 +9,14 @@ import math
 import os
 
 EPSILON = 1e-7
+FAMILY = "iou", "giou", "diou", "ciou"
+FLOATS_A_PAIR = 40  # more than autograd keeps of all pairs of the formula below
+TORCHVISION_LOSSES = {
+    "giou": "generalized_box_iou_loss",
+    "diou": "distance_box_iou_loss",
+    "ciou": "complete_box_iou_loss",
+}
+TORCHVISION_PAIRS = {"iou": "box_iou", "giou": "generalized_box_iou"}
 
 
 def loss(torch, name, predictions, targets):
@@ -38,26 +46,34 @@ def loss(torch, name, predictions, targets):
     return diou + alpha * v
 
 
+def library():
+    """PyTorch, ready for functions of new shapes, or None where it is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.compiler.reset()  # after eight shapes of one function it would run eagerly
+    return torch
+
+
 @functools.cache
-def torchvision_losses(torch):
+def torchvision_operators(torch):
+    """torchvision's functions, or None where it is not installed."""
     if importlib.util.find_spec("torchvision") is None:
-        return {}
+        return None
     library = torch.library.Library("torchvision", "DEF")  # its compiled operators are missing beside a CPU torch
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     from torchvision import ops
 
-    return {"giou": ops.generalized_box_iou_loss, "diou": ops.distance_box_iou_loss, "ciou": ops.complete_box_iou_loss}
+    return ops
 
 
-def peers(name, predictions, targets):
+def of_loss(name, predictions, targets, *_):
     """Value and gradient of the mean of a loss, by every way to get it in PyTorch: name of the way -> call."""
-    if name not in ("iou", "giou", "diou", "ciou") or importlib.util.find_spec("torch") is None:
+    if name not in FAMILY or (torch := library()) is None:
         return {}
-    import torch
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    torch.compiler.reset()  # after eight shapes of one function it would run eagerly
     leaf, targets = torch.tensor(predictions, requires_grad=True), torch.tensor(targets)
 
     def value_and_gradient(function):
@@ -73,6 +89,34 @@ def peers(name, predictions, targets):
         return loss(torch, name, predictions, targets).mean()
 
     ways = {"torch": mean, "torch.compile": torch.compile(mean, dynamic=False)}
-    if name in (of_torchvision := torchvision_losses(torch)):
-        ways["torchvision"] = lambda p, t: of_torchvision[name](p, t, reduction="mean")
+    if (ops := torchvision_operators(torch)) and name in TORCHVISION_LOSSES:
+        of_torchvision = getattr(ops, TORCHVISION_LOSSES[name])
+        ways["torchvision"] = lambda p, t: of_torchvision(p, t, reduction="mean")
     return {way: value_and_gradient(function) for way, function in ways.items()}
+
+
+def of_pairs(name, a, b, weights):
+    """All pairs by broadcasting: the calls for the similarities, and those for the gradients of their weighted sum."""
+    if (torch := library()) is None:
+        return {}, {}
+    a, b = (torch.tensor(x, requires_grad=True) for x in (a, b))
+    weights = torch.tensor(weights)
+
+    def compare(a, b):
+        return 1 - loss(torch, name, a[:, None], b[None])
+
+    def weighted_sum(a, b):
+        return (compare(a, b) * weights).sum()
+
+    def forward(function):
+        return torch.no_grad()(lambda: function(a, b))
+
+    def gradients(function):
+        return lambda: torch.autograd.grad(function(a, b), (a, b))
+
+    ways = {"torch": lambda x: x, "torch.compile": functools.partial(torch.compile, dynamic=False)}
+    of_values = {f"{way} forward": forward(make(compare)) for way, make in ways.items()}
+    of_gradients = {f"{way} gradients": gradients(make(weighted_sum)) for way, make in ways.items()}
+    if (ops := torchvision_operators(torch)) and name in TORCHVISION_PAIRS:
+        of_values["torchvision forward"] = forward(getattr(ops, TORCHVISION_PAIRS[name]))
+    return of_values, of_gradients
