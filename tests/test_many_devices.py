@@ -133,7 +133,7 @@ def test_only_the_first_process_writes(trained):
 
 def test_two_processes_end_with_the_parameters_of_one(trained):
     # Sums in another order differ by about 1e-7, which Adam's first steps magnify where a gradient is nearly 0: they
-    # divide it by its own size. Other images, or half of them, move parameters by 1e-3 and more.
+    # divide it by its own size. So a few parameters of 130,798 differ by more (3e-5 with jax 0.7), but not the mean.
     folder, _ = trained
     weighted_losses = [(weight, catalogue.box_losses()[name]) for name, weight in command.DEFAULT_LOSSES]
     train_digits, _ = digits.train_and_test_digits()
@@ -149,8 +149,10 @@ def test_two_processes_end_with_the_parameters_of_one(trained):
         curve = [float(losses["loss"]) for losses in values]
     record = json.loads((folder / "0" / run.METRICS).read_text())
     np.testing.assert_allclose(record["curve"]["loss"], curve, rtol=1e-5)
-    ours, theirs = (nnx.to_pure_dict(nnx.state(each)) for each in (model, run.load(folder / "0")))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5), theirs, ours)
+    states = (nnx.to_pure_dict(nnx.state(each)) for each in (model, run.load(folder / "0")))
+    ours, theirs = (np.concatenate([np.ravel(array) for array in jax.tree.leaves(state)]) for state in states)
+    assert np.max(np.abs(theirs - ours)) < train.PEAK_LEARNING_RATE / 50
+    assert np.mean(np.abs(theirs - ours)) < 1e-6
 
 
 LOST = """
