@@ -1,10 +1,6 @@
-"""Sums and means of losses, on one device and on eight."""
+"""Sums and means of losses on one device; `test_many_devices.py` has the others."""
 
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -102,16 +98,3 @@ def test_resuming_from_a_saved_running_mean_continues_the_same_numbers():
 def test_a_momentum_that_is_no_share_is_refused(momentum):
     with pytest.raises(ValueError, match=f"`momentum` is {momentum}, but it must be above 0 and below 1"):
         reductions.update_mean(1.0, VALUES, momentum=momentum)
-
-
-@pytest.fixture(scope="module")
-def on_eight_devices():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    script = [sys.executable, "-m", "tests.eight_devices"]
-    return json.loads(subprocess.run(script, env=environment, check=True, capture_output=True).stdout)
-
-
-@pytest.mark.parametrize("way", ["jit", "shard_map", "shard_map, check_vma=False", "pmap"])
-def test_eight_devices_with_uneven_masks_give_the_loss_and_gradient_of_one(on_eight_devices, way):
-    for spread, single in zip(on_eight_devices[way], on_eight_devices["one device"], strict=True):
-        np.testing.assert_allclose(spread, single, rtol=1e-5, atol=1e-7)

@@ -6,6 +6,7 @@
     detector      the Flax model, the targets of its cells, and how its outputs become detections
     train         the train step and the loop
     evaluation    average precision, as COCO computes it
+    processes     several processes that train as one
     run           a run of `jaxbox train`, from the digits to the table
     simulate      a run of `jaxbox simulate`, from the grid to the table
     files         the folder that a run leaves behind

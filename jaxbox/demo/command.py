@@ -156,8 +156,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def train(chosen: argparse.Namespace) -> None:
-    """Runs `jaxbox train`."""
-    from jaxbox.demo import run
+    """Runs `jaxbox train`, alone or as one of several processes."""
+    from jaxbox.demo import processes
+
+    try:
+        launch = processes.launch(os.environ)
+    except ValueError as error:
+        raise SystemExit(complain(f"jaxbox train: {error}.", 2)) from error
+
+    from jaxbox.demo import run  # which takes seconds, before the others wait for this process
 
     losses: dict[str, float] = {}
     for name, weight in chosen.loss or DEFAULT_LOSSES:
@@ -171,7 +178,8 @@ def train(chosen: argparse.Namespace) -> None:
         seed=chosen.seed,
         out=chosen.out,
     )
-    run.run(settings, chosen.started)
+    with processes.joined(launch):
+        run.run(settings, chosen.started)
 
 
 def run_simulation(chosen: argparse.Namespace) -> None:

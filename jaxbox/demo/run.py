@@ -52,6 +52,8 @@ class Settings:
 def run(settings: Settings, started: float) -> None:
     """Trains and evaluates a detector, writes the run to its folder, and prints the table.
 
+    Several processes train together; then the first one does the rest, and the others are silent throughout.
+
     Args:
       settings: what to do.
       started: when the command began, in seconds of `time.perf_counter`.
@@ -59,8 +61,9 @@ def run(settings: Settings, started: float) -> None:
     Raises:
       FloatingPointError: if the loss stops being finite.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
-    with files.staging(settings.out) as folder:
+    is_first = jax.process_index() == 0
+    console = rich.console.Console(highlight=False, soft_wrap=True, quiet=not is_first)
+    with files.staging(settings.out) if is_first else contextlib.nullcontext() as folder:
         mesh = Mesh(np.array(jax.devices()), ("batch",))
         batch_size = -(-settings.batch_size // mesh.size) * mesh.size
         if batch_size != settings.batch_size:
@@ -86,6 +89,9 @@ def run(settings: Settings, started: float) -> None:
         training_began = time.perf_counter()
         curve = watch(values, settings.steps, batch_size, console)
         training_ended = time.perf_counter()
+        if folder is None:
+            return
+        train.bring_home(model)
 
         console.print(f"test     {settings.test_images} images of held-out digits")
         scenes = digits.compose(test_digits, settings.test_images, np.random.default_rng(TEST_SEED))
@@ -168,7 +174,9 @@ def find(model: detector.Detector, scenes: digits.Scenes) -> detector.Detections
 def describe(mesh: Mesh) -> str:
     """The devices of a mesh in words."""
     kinds = sorted({device.device_kind for device in mesh.devices.flat})
-    return f"{mesh.size} device{'s' * (mesh.size > 1)} ({', '.join(kinds)})"
+    count = len({device.process_index for device in mesh.devices.flat})
+    processes = f" of {count} processes" * (count > 1)
+    return f"{mesh.size} device{'s' * (mesh.size > 1)}{processes} ({', '.join(kinds)})"
 
 
 def table(metrics: dict[str, float], seconds: float) -> rich.table.Table:
@@ -207,8 +215,10 @@ def picture_of_training(curve: dict[str, list[float]]) -> Figure:
 
 
 def save(model: detector.Detector, folder: Path) -> None:
-    """Writes a model's parameters and batch statistics to a new folder."""
-    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+    """Writes a model's parameters and batch statistics to a new folder, from this process alone."""
+    this = jax.process_index()
+    alone = orbax.checkpoint.options.MultiprocessingOptions(primary_host=this, active_processes={this})
+    with orbax.checkpoint.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
         checkpointer.save(folder.absolute(), jax.device_get(nnx.to_pure_dict(nnx.state(model))))
 
 

@@ -84,10 +84,19 @@ def fit(
 
 
 def shard(batch: digits.Scenes, mesh: Mesh) -> digits.Scenes:
-    """Splits the first axis of every array of a batch among the devices, which must divide it."""
-    return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
+    """Splits the first axis of every array of a batch among the devices, which must divide it.
+
+    Every process has the whole batch, and puts the parts of its own devices there.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return jax.tree.map(lambda array: jax.make_array_from_callback(array.shape, sharding, array.__getitem__), batch)
 
 
 def replicate(module: nnx.Module | nnx.Optimizer, mesh: Mesh) -> None:
-    """Puts a whole copy of a module's state on every device, in place."""
+    """Puts a whole copy of a module's state on every device, in place. All processes must have the same state."""
     nnx.update(module, jax.device_put(nnx.state(module), NamedSharding(mesh, PartitionSpec())))
+
+
+def bring_home(module: nnx.Module) -> None:
+    """Takes a module's state from the devices of all processes, each of which holds a whole copy, to this process."""
+    nnx.update(module, jax.tree.map(jnp.asarray, jax.device_get(nnx.state(module))))

@@ -1,0 +1,268 @@
+"""Eight devices, two processes and a plan for 256 devices: the numbers of one device, and what crosses the network."""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import Mesh
+
+from jaxbox.demo import catalogue, command, detector, digits, processes, run, train
+from tests import spread
+from tests.test_demo import COMMAND
+
+STEPS = 4
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
+WAYS = ["jit", "shard_map", "shard_map, check_vma=False", "pmap"]
+
+
+def host_devices(count):
+    return os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count} {QUICK}", "JAX_PLATFORMS": "cpu"}
+
+
+def free_address():
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{place.getsockname()[1]}"
+
+
+def by_hand(number):
+    return {processes.COUNT: "2", processes.NUMBER: str(number)}
+
+
+def by_srun(number):
+    step = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
+    return step | {"SLURM_PROCID": str(number), "SLURM_LOCALID": "0"}
+
+
+def both(arguments, launched, devices):
+    """Runs a command as two processes; returns status, standard output and standard error of each."""
+    environment = host_devices(devices) | {processes.ADDRESS: free_address()}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", *arguments(number)],
+            env=environment | launched(number),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        told = [process.communicate(timeout=120) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, *texts) for process, texts in zip(started, told, strict=True)]
+
+
+def json_of(output):
+    return json.loads(next(line for line in output.splitlines() if line[0] in "[{" and line[:6] != "[Gloo]"))
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices():
+    script = [sys.executable, "-W", "error", "-m", "tests.spread"]
+    output = subprocess.run(script, env=host_devices(8), check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json_of(output)
+
+
+@pytest.fixture(scope="module")
+def in_two_processes():
+    results = both(lambda _: ["-m", "tests.spread"], by_srun, devices=4)
+    for status, _, errors in results:
+        assert status == 0, errors
+    return [json_of(output) for _, output, _ in results]
+
+
+def assert_equal_to_one_device(results, boxes, way):
+    for spread_out, single in zip(results[boxes][way], results[boxes]["one device"], strict=True):
+        np.testing.assert_allclose(spread_out, single, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("boxes", spread.BOXES)
+@pytest.mark.parametrize("way", WAYS)
+def test_eight_devices_give_the_loss_the_gradients_and_the_running_mean_of_one(on_eight_devices, boxes, way):
+    assert_equal_to_one_device(on_eight_devices, boxes, way)
+
+
+@pytest.mark.parametrize("boxes", spread.BOXES)
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_give_the_loss_the_gradients_and_the_running_mean_of_one(in_two_processes, boxes, way):
+    for results in in_two_processes:
+        assert_equal_to_one_device(results, boxes, way)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of each process, and what each of them told."""
+    folder = tmp_path_factory.mktemp("processes")
+
+    def arguments(number):
+        out = ["--out", str(folder / str(number))]
+        return [*COMMAND[3:], "train", "--quick", "--batch-size", "15", "--steps", str(STEPS), *out]
+
+    return folder, both(arguments, by_hand, devices=1)
+
+
+def test_two_processes_train_together_and_the_first_one_tells(trained):
+    _, ((status, told, errors), (other_status, other_told, other_errors)) = trained
+    assert status == other_status == 0, errors + other_errors
+    assert "15 images do not divide among 2 devices: 16" in told
+    assert "2 devices of 2 processes" in told
+    assert "AP .5:.95" in told
+    assert not [line for line in other_told.splitlines() if not line.startswith("[Gloo]")]
+
+
+def test_only_the_first_process_writes(trained):
+    folder, _ = trained
+    assert [path.name for path in folder.iterdir()] == ["0"]
+    assert {path.name for path in (folder / "0").iterdir()} == {
+        run.METRICS,
+        run.DETECTIONS,
+        run.CURVES,
+        run.PARAMETERS,
+    }
+
+
+def test_two_processes_end_with_the_parameters_of_one(trained):
+    # Sums in another order differ by about 1e-7, which Adam's first steps magnify where a gradient is nearly 0: they
+    # divide it by its own size. So a few parameters of 130,798 differ by more (3e-5 with jax 0.7), but not the mean.
+    folder, _ = trained
+    weighted_losses = [(weight, catalogue.box_losses()[name]) for name, weight in command.DEFAULT_LOSSES]
+    train_digits, _ = digits.train_and_test_digits()
+    model = detector.Detector(nnx.Rngs(0))
+    with jax.numpy_dtype_promotion("standard"):
+        values = train.fit(
+            model,
+            train.make_train_step(weighted_losses),
+            digits.stream(train_digits, 16, seed=0),
+            STEPS,
+            Mesh(np.array(jax.devices()[:1]), ("batch",)),
+        )
+        curve = [float(losses["loss"]) for losses in values]
+    record = json.loads((folder / "0" / run.METRICS).read_text())
+    np.testing.assert_allclose(record["curve"]["loss"], curve, rtol=1e-5)
+    states = (nnx.to_pure_dict(nnx.state(each)) for each in (model, run.load(folder / "0")))
+    ours, theirs = (np.concatenate([np.ravel(array) for array in jax.tree.leaves(state)]) for state in states)
+    assert np.max(np.abs(theirs - ours)) < train.PEAK_LEARNING_RATE / 50
+    assert np.mean(np.abs(theirs - ours)) < 1e-6
+
+
+LOST = """
+import os, sys
+import jax, numpy
+from jaxbox.demo import processes
+with processes.joined(processes.launch(os.environ)):
+    mesh = jax.sharding.Mesh(numpy.array(jax.devices()), ("data",))
+    one = jax.device_put(numpy.ones(2), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
+    total = jax.jit(jax.numpy.sum)
+    float(total(one))
+    if jax.process_index() == 1:
+        raise KeyboardInterrupt
+    float(total(one))
+"""
+
+
+def test_a_process_that_is_interrupted_ends_at_once_and_the_other_one_says_why_it_cannot_go_on():
+    (status, _, errors), (other_status, _, other_errors) = both(lambda _: ["-c", LOST], by_hand, devices=1)
+    assert other_status == 130
+    assert "KeyboardInterrupt" in other_errors
+    assert status == 1
+    assert "ConnectionError: this process cannot go on with the others: " in errors
+
+
+def test_without_other_processes_nothing_is_joined():
+    alone = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_JOB_ID": "1"}
+    for environment in ({}, alone, {"OMPI_COMM_WORLD_SIZE": "1"}, {processes.ADDRESS: "", processes.COUNT: ""}):
+        assert processes.launch(environment) is None
+    single = {processes.ADDRESS: "localhost:1234", processes.COUNT: "1", processes.NUMBER: "0"}
+    assert processes.launch(single) is None
+
+
+def test_a_launcher_is_left_to_jax_and_what_is_written_by_hand_comes_first():
+    srun = by_srun(1)
+    assert processes.launch(srun) == {}
+    assert processes.launch(srun | {processes.ADDRESS: "localhost:1234"}) == {}
+    assert processes.launch({"OMPI_COMM_WORLD_SIZE": "2"}) == {}
+    arguments = processes.launch(srun | by_hand(0) | {processes.ADDRESS: "localhost:1234"})
+    assert arguments is not None
+    assert (arguments["coordinator_address"], arguments["process_id"]) == ("localhost:1234", 0)
+
+
+COMPLETE = {processes.ADDRESS: "localhost:1234", processes.COUNT: "2", processes.NUMBER: "1"}
+
+
+@pytest.mark.parametrize("missing", [names for n in (1, 2) for names in itertools.combinations(COMPLETE, n)])
+def test_a_launch_that_is_only_half_told_is_refused_in_one_line(capsys, monkeypatch, missing):
+    for name in COMPLETE:
+        monkeypatch.delenv(name, raising=False)
+    for name in COMPLETE.keys() - set(missing):
+        monkeypatch.setenv(name, COMPLETE[name])
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["train"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert f"not {' and '.join(missing)} is set" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (processes.ADDRESS, "localhost", "'localhost'; write that of the first process"),
+        (processes.COUNT, "two", "'two', which is not a whole number"),
+        (processes.NUMBER, "-1", "'-1', which is not a whole number"),
+        (processes.NUMBER, "2", "JAX_PROCESS_ID is 2, but of JAX_NUM_PROCESSES=2 processes the last has number 1"),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_named(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        processes.launch(COMPLETE | {name: value})
+
+
+@pytest.fixture(scope="module")
+def plans():
+    script = [sys.executable, "-W", "error", "-m", "tests.pod_plan", "--json"]
+    output = subprocess.run(script, env=os.environ, check=True, stdout=subprocess.PIPE, text=True).stdout
+    small, large = (json_of(output)[start::2] for start in (0, 1))
+    return {one["step"]: (one, two) for one, two in zip(small, large, strict=True)}
+
+
+@pytest.mark.parametrize("step", ["detector", "linear model"])
+def test_on_256_devices_nothing_that_grows_with_the_boxes_crosses(plans, step):
+    small, large = plans[step]
+    assert (large["images"], large["slots"]) == (2 * small["images"], 2 * small["slots"])
+    for what in ("operations", "gradients", "vectors", "scalars", "bytes"):
+        assert small[what] == large[what]
+    assert small["operations"] == ["all-reduce"]
+    assert small["gradients"] == small["parameters"]
+    assert small["state is whole"]
+    assert small["bytes"] == 4 * (small["gradients"] + small["vectors"] + small["scalars"])
+
+
+def test_on_256_devices_a_box_loss_needs_its_gradients_and_two_numbers(plans):
+    small, _ = plans["linear model"]
+    assert (small["vectors"], small["scalars"]) == (0, 2)
+
+
+def test_on_256_devices_the_detector_adds_its_batch_statistics_and_the_numbers_of_its_losses(plans):
+    # A batch normalization sums x and x^2, and in the backward pass what the mean passes on, for each of its channels.
+    # A sum and a number of boxes for l1, for giou and for the classes.
+    small, _ = plans["detector"]
+    model = nnx.eval_shape(lambda: detector.Detector(nnx.Rngs(0)))
+    means = nnx.state(model, nnx.BatchStat)
+    channels = sum(array.size for array in jax.tree.leaves(means)) // 2
+    assert (small["vectors"], small["scalars"]) == (3 * channels, 6)
+
+
+def test_what_does_grow_is_seen(plans):
+    small, large = plans["sort"]
+    assert large["bytes"] == 4 * small["bytes"]
+    assert small["operations"] != ["all-reduce"]
