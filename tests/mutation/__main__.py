@@ -1,0 +1,330 @@
+"""The command: makes the mutants, has two processes run the tests on them, and counts.
+
+    uv run python -m tests.mutation --only numerics boxes
+    uv run python -m tests.mutation --sample 60 --seed 1
+    uv run python -m tests.mutation --resume
+
+It exits with 1 when a mutant survives that `equivalent.py` does not explain.
+"""
+
+import argparse
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+
+from tests.mutation.core import CORE, MODULES, ROOT, TESTS
+from tests.mutation.equivalent import EQUIVALENT
+from tests.mutation.mutants import Mutant, Source
+
+SECONDS_WITHOUT_AN_ANSWER = 120
+CONTROL_EVERY = 20
+
+
+class Silent(Exception):
+    """A worker that has died, or is stuck."""
+
+
+class Process:
+    """A worker, started again whenever it dies."""
+
+    def __init__(self, out: pathlib.Path, cache: pathlib.Path, name: str) -> None:
+        self.cache, self.log = cache, out / f"{name}.log"
+        self.process = None
+
+    def start(self) -> list[str]:
+        """Starts it and returns the tests that it has collected."""
+        environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, "-m", "tests.mutation.worker", str(self.cache)]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=environment
+            )
+        self.answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(self.process.stdout, self.answers), daemon=True).start()
+        return self.answer()["tests"]
+
+    @staticmethod
+    def _read(stream: Iterable[str], answers: queue.Queue[str]) -> None:
+        for line in stream:
+            answers.put(line)
+        answers.put("")
+
+    def tell(self, do: str, **values: object) -> None:
+        if self.process is None:
+            self.start()
+        self.process.stdin.write(json.dumps({"do": do, **values}) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict:
+        try:
+            line = self.answers.get(timeout=SECONDS_WITHOUT_AN_ANSWER)
+        except queue.Empty:
+            self.stop()
+            raise Silent("timeout") from None
+        if not line:
+            self.stop()
+            raise Silent("crash")
+        return json.loads(line)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@dataclasses.dataclass
+class Baseline:
+    """What the tests do without a mutant: their names, how long each takes, and which lines each reaches."""
+
+    tests: list[str]
+    seconds: list[float]
+    lines: list[dict[str, list[int]]]
+
+    def tests_of(self, mutant: Mutant, kills: collections.Counter[str]) -> list[int]:
+        """The tests that reach a mutant, in the order to run them.
+
+        First one case of every test function, then a second one, and so on; within such a round those first that have
+        killed most mutants for their time.
+        """
+        reached = set(mutant.lines)
+        numbers = [n for n in range(len(self.tests)) if reached.intersection(self.lines[n].get(mutant.file, ()))]
+        numbers.sort(key=lambda n: self.seconds[n])
+        rounds, key = collections.Counter(), {}
+        for n in numbers:
+            function = function_of(self.tests[n])
+            key[n] = rounds[function], -(1 + kills[function]) / (0.1 + self.seconds[n])
+            rounds[function] += 1
+        return sorted(numbers, key=key.get)
+
+
+def function_of(test: str) -> str:
+    return test.split("[")[0]
+
+
+def in_threads(function: object, workers: list[Process]) -> None:
+    failures = []
+
+    def guarded(worker: Process) -> None:
+        try:
+            function(worker)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded, args=(worker,), daemon=True) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.5)  # so that control-C is seen
+    if failures:
+        raise failures[0]
+
+
+def key_of_sources() -> str:
+    """A hash of everything that the baseline depends on."""
+    files = [*CORE, *TESTS, "tests/conftest.py", "tests/cases.py", "tests/reference.py", "tests/mutation/worker.py"]
+    return hashlib.sha256(b"".join((ROOT / file).read_bytes() for file in files)).hexdigest()
+
+
+def baseline(out: pathlib.Path, jobs: int, progress: rich.progress.Progress) -> Baseline:
+    """Measures the tests without a mutant, or reads what was measured of the same sources."""
+    file, key = out / "baseline.json", key_of_sources()
+    if file.exists() and (stored := json.loads(file.read_text()))["key"] == key:
+        return Baseline(stored["tests"], stored["seconds"], stored["lines"])
+    shutil.rmtree(out / "programs", ignore_errors=True)
+    # Each writes programs to a folder of its own: one that is read while another writes it would be broken.
+    workers = [Process(out, out / f"programs-{n}", f"worker-{n}") for n in range(jobs)]
+    measured, tests = {}, []
+
+    def measure(worker: Process) -> None:
+        names = worker.start()
+        tests[:] = names
+        own = list(range(workers.index(worker), len(names), jobs))
+        progress.update(task, total=len(names))
+        worker.tell("measure", numbers=own)
+        while "done" not in (answer := worker.answer()):
+            measured[answer["test"]] = answer
+            progress.advance(task)
+
+    task = progress.add_task("tests without a mutant", total=None, survived="")
+    try:
+        in_threads(measure, workers)
+    finally:
+        for worker in workers:
+            worker.stop()
+    failed = [f"{tests[n]}: {answer['failure']}" for n, answer in sorted(measured.items()) if answer["failure"]]
+    lines = [{} if measured[n]["failure"] else measured[n]["lines"] for n in range(len(tests))]
+    wrong = [line for line in failed if not line.endswith(": skipped")]
+    if wrong:
+        raise SystemExit("These tests fail without a mutant:\n" + "\n".join(wrong))
+    for worker in workers:
+        shutil.copytree(worker.cache, out / "programs", dirs_exist_ok=True)
+        shutil.rmtree(worker.cache)
+    result = Baseline(tests, [measured[n]["seconds"] for n in range(len(tests))], lines)
+    file.write_text(json.dumps({"key": key, **dataclasses.asdict(result)}))
+    return result
+
+
+def run(
+    mutants: list[Mutant], known: dict[str, dict], measured: Baseline, out: pathlib.Path, jobs: int, budget: float,
+    progress: rich.progress.Progress,
+) -> dict[str, dict]:
+    """Runs the tests on mutants; adds to the results that are known, and to their file."""
+    results = dict(known)
+    kills = collections.Counter(function_of(x["killed_by"]) for x in results.values() if x["killed_by"])
+    left = queue.SimpleQueue()
+    for mutant in mutants:
+        left.put(mutant)
+    lock = threading.Lock()
+    task = progress.add_task("mutants", total=len(mutants), survived="")
+
+    def test(worker: Process, mutant: Mutant) -> dict:
+        every = measured.tests_of(mutant, kills)
+        tests, seconds = [], 0.0
+        for n in every:
+            if seconds < budget:
+                tests.append(n)
+                seconds += measured.seconds[n]
+        result = {"tests": len(every), "ran": 0, "all": len(tests) == len(every), "seconds": 0.0, "killed_by": None}
+        if not tests:
+            return result
+        try:
+            worker.tell("mutate", file=mutant.file, number=mutant.number, tests=tests)
+            while "killed_by" not in (answer := worker.answer()):
+                at = answer["at"]
+            return result | answer
+        except Silent as silence:
+            return result | {"killed_by": measured.tests[at], "failure": str(silence)}
+
+    def work(worker: Process) -> None:
+        killed = 0
+        while True:
+            try:
+                mutant = left.get_nowait()
+            except queue.Empty:
+                worker.stop()
+                return
+            result = test(worker, mutant)
+            killer = result["killed_by"]
+            with lock:
+                results[mutant.name] = result
+                kills[function_of(killer or "")] += 1
+                with (out / "results.jsonl").open("a") as file:
+                    print(json.dumps({"mutant": mutant.name, **result}), file=file)
+                survived = sum(not x["killed_by"] for x in results.values())
+                progress.update(task, advance=1, survived=f"{survived} survived")
+            killed += bool(killer)
+            if killer in measured.tests and killed % CONTROL_EVERY == 0 and worker.process:
+                worker.tell("control", test=measured.tests.index(killer))
+                if failure := worker.answer()["failure"]:
+                    raise SystemExit(f"{killer} fails without a mutant too, after {mutant.name}: {failure}")
+
+    workers = [Process(out, out / "programs", f"worker-{n}") for n in range(jobs)]
+    try:
+        in_threads(work, workers)
+    finally:
+        for worker in workers:
+            worker.stop()
+    return results
+
+
+def stored_results(out: pathlib.Path, resume: bool, key: str) -> dict[str, dict]:
+    """The results of an interrupted run of the same sources, by the name of the mutant."""
+    file = out / "results.jsonl"
+    if resume and file.exists():
+        first, *lines = file.read_text().splitlines()
+        if json.loads(first)["key"] == key:
+            return {entry.pop("mutant"): entry for entry in map(json.loads, lines)}
+        print("The sources have changed since: starting again.")
+    file.write_text(json.dumps({"key": key}) + "\n")
+    return {}
+
+
+def explanation(mutant: Mutant) -> str | None:
+    return EQUIVALENT.get((mutant.file, mutant.before, mutant.after))
+
+
+def report(mutants: list[Mutant], results: dict[str, dict], console: rich.console.Console) -> dict:
+    """Prints the table and the survivors; returns the record."""
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    for title in ("module", "mutants", "killed", "explained", "survived", "share"):
+        table.add_column(title, justify="left" if title == "module" else "right")
+    record = {"modules": {}, "survivors": []}
+    for module, files in [*MODULES.items(), ("all", CORE)]:
+        own = [mutant for mutant in mutants if mutant.file in files]
+        killed = sum(bool(results[mutant.name]["killed_by"]) for mutant in own)
+        alive = [mutant for mutant in own if not results[mutant.name]["killed_by"]]
+        explained = sum(bool(explanation(mutant)) for mutant in alive)
+        share = killed / (len(own) - explained) if len(own) > explained else 1.0
+        row = {"mutants": len(own), "killed": killed, "explained": explained, "survived": len(alive) - explained}
+        record["modules"][module] = row | {"share": round(share, 4)}
+        table.add_row(module, *map(str, row.values()), f"{100 * share:.1f} %")
+        if module == "all":
+            continue
+        for mutant in alive:
+            entry = dataclasses.asdict(mutant) | results[mutant.name] | {"explanation": explanation(mutant)}
+            record["survivors"].append(entry)
+            if not entry["explanation"]:
+                ran = f"{entry['ran']} of {entry['tests']} tests"
+                console.print(f"{mutant.file}:{mutant.line} ({mutant.function}), {ran}", style="bold", markup=False)
+                console.print(f"  - {mutant.before}\n  + {mutant.after}", markup=False, soft_wrap=True, highlight=False)
+    console.print(table)
+    return record
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutation tests of the core.")
+    parser.add_argument("--only", nargs="+", choices=MODULES, default=list(MODULES), help="modules to mutate")
+    parser.add_argument("--sample", type=int, help="how many mutants to draw; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--budget", type=float, default=60, help="seconds of tests for a mutant, without compilation")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/mutation"), help="folder of the record")
+    parser.add_argument("--resume", action="store_true", help="keep the results of an interrupted run")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+
+    every = [mutant for file in CORE for mutant in Source(ROOT / file, file).mutants]
+    nothing = EQUIVALENT.keys() - {(mutant.file, mutant.before, mutant.after) for mutant in every}
+    if nothing:
+        raise SystemExit("No mutant is what equivalent.py explains here:\n" + "\n".join(map(str, sorted(nothing))))
+    mutants = [mutant for mutant in every if any(mutant.file in MODULES[module] for module in options.only)]
+    random.Random(options.seed).shuffle(mutants)  # so that the time left can be told
+    mutants = mutants[: options.sample]
+
+    columns = ["{task.description}", rich.progress.BarColumn(), "{task.completed}/{task.total}"]
+    times = [rich.progress.TimeElapsedColumn(), rich.progress.TimeRemainingColumn(), "{task.fields[survived]}"]
+    console = rich.console.Console()
+    with rich.progress.Progress(*columns, *times, console=console) as progress:
+        measured = baseline(out, options.jobs, progress)
+        known = stored_results(out, options.resume, key_of_sources())
+        done = {name for name, x in known.items() if x["killed_by"] or x["all"] or x["seconds"] >= options.budget}
+        todo = [mutant for mutant in mutants if mutant.name not in done]
+        results = run(todo, known, measured, out, options.jobs, options.budget, progress)
+    record = report(sorted(mutants, key=lambda mutant: every.index(mutant)), results, console)
+    record |= {"seconds": time.perf_counter() - start, "sample": options.sample, "seed": options.seed}
+    (out / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+    return 1 if record["modules"]["all"]["survived"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
