@@ -28,7 +28,7 @@ import rich.console
 import rich.progress
 import rich.table
 
-from tests.mutation.core import CORE, MODULES, ROOT, TESTS
+from tests.mutation.core import CORE, MODULES, ROOT, SUPPORT, TESTS
 from tests.mutation.equivalent import EQUIVALENT
 from tests.mutation.mutants import Mutant, Source
 
@@ -36,7 +36,7 @@ SECONDS_WITHOUT_AN_ANSWER = 120
 CONTROL_EVERY = 20
 
 
-class Silent(Exception):
+class SilentError(Exception):
     """A worker that has died, or is stuck."""
 
 
@@ -66,8 +66,6 @@ class Process:
         answers.put("")
 
     def tell(self, do: str, **values: object) -> None:
-        if self.process is None:
-            self.start()
         self.process.stdin.write(json.dumps({"do": do, **values}) + "\n")
         self.process.stdin.flush()
 
@@ -76,11 +74,15 @@ class Process:
             line = self.answers.get(timeout=SECONDS_WITHOUT_AN_ANSWER)
         except queue.Empty:
             self.stop()
-            raise Silent("timeout") from None
+            raise SilentError("timeout") from None
         if not line:
             self.stop()
-            raise Silent("crash")
-        return json.loads(line)
+            raise SilentError("crash")
+        answer = json.loads(line)
+        if "broken" in answer:
+            self.stop()
+            raise SystemExit(answer["broken"])
+        return answer
 
     def stop(self) -> None:
         if self.process:
@@ -137,53 +139,70 @@ def in_threads(function: object, workers: list[Process]) -> None:
         raise failures[0]
 
 
-def key_of_sources() -> str:
-    """A hash of everything that the baseline depends on."""
-    files = [*CORE, *TESTS, "tests/conftest.py", "tests/cases.py", "tests/reference.py", "tests/mutation/worker.py"]
+def digest(*files: str) -> str:
+    """A hash of the contents of files."""
     return hashlib.sha256(b"".join((ROOT / file).read_bytes() for file in files)).hexdigest()
 
 
 def baseline(out: pathlib.Path, jobs: int, progress: rich.progress.Progress) -> Baseline:
-    """Measures the tests without a mutant, or reads what was measured of the same sources."""
-    file, key = out / "baseline.json", key_of_sources()
-    if file.exists() and (stored := json.loads(file.read_text()))["key"] == key:
-        return Baseline(stored["tests"], stored["seconds"], stored["lines"])
-    shutil.rmtree(out / "programs", ignore_errors=True)
-    # Each writes programs to a folder of its own: one that is read while another writes it would be broken.
-    workers = [Process(out, out / f"programs-{n}", f"worker-{n}") for n in range(jobs)]
-    measured, tests = {}, []
+    """Measures the tests without a mutant: those that were not measured with these sources before."""
+    file, key = out / "baseline.json", digest(*CORE, *SUPPORT)
+    of_files = {test: digest(test) for test in TESTS}
+    stored = json.loads(file.read_text()) if file.exists() else {}
+    if stored.get("key") != key:
+        stored = {"files": {}, "tests": {}}
+        shutil.rmtree(out / "programs", ignore_errors=True)
+    if stored["files"] != of_files:
+        same = {test for test, its_digest in stored["files"].items() if of_files.get(test) == its_digest}
+        kept = {test: entry for test, entry in stored["tests"].items() if test.split("::")[0] in {*same, *CORE}}
+        stored = {"key": key, "files": of_files, "tests": measure(kept, out, jobs, progress)}
+        file.write_text(json.dumps(stored))
+    tests = stored["tests"]
+    return Baseline(list(tests), [x["seconds"] for x in tests.values()], [x["lines"] for x in tests.values()])
 
-    def measure(worker: Process) -> None:
+
+def measure(kept: dict[str, dict], out: pathlib.Path, jobs: int, progress: rich.progress.Progress) -> dict[str, dict]:
+    """Measures the tests that are not kept; returns all in the order in which workers collect them."""
+    # Each worker writes programs to a folder of its own: one that is read while another writes it would be broken.
+    workers = [Process(out, out / f"programs-{n}", f"worker-{n}") for n in range(jobs)]
+    measured, tests = dict(kept), []
+    task = progress.add_task("tests without a mutant", total=None, survived="")
+
+    def measure_share(worker: Process) -> None:
         names = worker.start()
+        todo = [n for n, name in enumerate(names) if name not in kept]
         tests[:] = names
-        own = list(range(workers.index(worker), len(names), jobs))
-        progress.update(task, total=len(names))
-        worker.tell("measure", numbers=own)
+        progress.update(task, total=len(todo))
+        worker.tell("measure", numbers=todo[workers.index(worker) :: jobs])
         while "done" not in (answer := worker.answer()):
-            measured[answer["test"]] = answer
+            measured[names[answer["test"]]] = answer
             progress.advance(task)
 
-    task = progress.add_task("tests without a mutant", total=None, survived="")
     try:
-        in_threads(measure, workers)
+        in_threads(measure_share, workers)
     finally:
         for worker in workers:
             worker.stop()
-    failed = [f"{tests[n]}: {answer['failure']}" for n, answer in sorted(measured.items()) if answer["failure"]]
-    lines = [{} if measured[n]["failure"] else measured[n]["lines"] for n in range(len(tests))]
-    wrong = [line for line in failed if not line.endswith(": skipped")]
-    if wrong:
+    failures = {test: measured[test].get("failure") for test in tests}
+    if wrong := [f"{test}: {failure}" for test, failure in failures.items() if failure not in (None, "skipped")]:
         raise SystemExit("These tests fail without a mutant:\n" + "\n".join(wrong))
     for worker in workers:
         shutil.copytree(worker.cache, out / "programs", dirs_exist_ok=True)
         shutil.rmtree(worker.cache)
-    result = Baseline(tests, [measured[n]["seconds"] for n in range(len(tests))], lines)
-    file.write_text(json.dumps({"key": key, **dataclasses.asdict(result)}))
-    return result
+    seconds_and_lines = {test: (measured[test]["seconds"], measured[test]["lines"]) for test in tests}
+    return {
+        test: {"seconds": seconds, "lines": {} if failures[test] == "skipped" else lines}
+        for test, (seconds, lines) in seconds_and_lines.items()
+    }
 
 
 def run(
-    mutants: list[Mutant], known: dict[str, dict], measured: Baseline, out: pathlib.Path, jobs: int, budget: float,
+    mutants: list[Mutant],
+    known: dict[str, dict],
+    measured: Baseline,
+    out: pathlib.Path,
+    jobs: int,
+    budget: float,
     progress: rich.progress.Progress,
 ) -> dict[str, dict]:
     """Runs the tests on mutants; adds to the results that are known, and to their file."""
@@ -202,15 +221,17 @@ def run(
             if seconds < budget:
                 tests.append(n)
                 seconds += measured.seconds[n]
-        result = {"tests": len(every), "ran": 0, "all": len(tests) == len(every), "seconds": 0.0, "killed_by": None}
+        result = {"tests": len(every), "all": len(tests) == len(every), "budget": budget}
+        result |= {"ran": 0, "seconds": 0.0, "killed_by": None}
         if not tests:
             return result
+        at = tests[0]
         try:
             worker.tell("mutate", file=mutant.file, number=mutant.number, tests=tests)
             while "killed_by" not in (answer := worker.answer()):
                 at = answer["at"]
             return result | answer
-        except Silent as silence:
+        except SilentError as silence:
             return result | {"killed_by": measured.tests[at], "failure": str(silence)}
 
     def work(worker: Process) -> None:
@@ -221,6 +242,8 @@ def run(
             except queue.Empty:
                 worker.stop()
                 return
+            if worker.process is None and worker.start() != measured.tests:
+                raise SystemExit("The tests have changed meanwhile: start again.")
             result = test(worker, mutant)
             killer = result["killed_by"]
             with lock:
@@ -245,20 +268,24 @@ def run(
     return results
 
 
-def stored_results(out: pathlib.Path, resume: bool, key: str) -> dict[str, dict]:
-    """The results of an interrupted run of the same sources, by the name of the mutant."""
-    file = out / "results.jsonl"
+def stored_results(out: pathlib.Path, resume: bool) -> dict[str, dict]:
+    """The results of an earlier run, by the name of the mutant.
+
+    A mutant of the same core that was killed stays killed; what survived other tests is tried again.
+    """
+    file, core, tests = out / "results.jsonl", digest(*CORE, "tests/mutation/mutants.py"), digest(*TESTS, *SUPPORT)
+    entries = {}
     if resume and file.exists():
-        first, *lines = file.read_text().splitlines()
-        if json.loads(first)["key"] == key:
-            return {entry.pop("mutant"): entry for entry in map(json.loads, lines)}
-        print("The sources have changed since: starting again.")
-    file.write_text(json.dumps({"key": key}) + "\n")
-    return {}
+        first, *lines = map(json.loads, file.read_text().splitlines())
+        entries = {entry["mutant"]: entry for entry in lines if first["core"] == core}
+        entries = {name: entry for name, entry in entries.items() if entry["killed_by"] or first["tests"] == tests}
+    header = {"core": core, "tests": tests}
+    file.write_text("".join(json.dumps(line) + "\n" for line in [header, *entries.values()]))
+    return entries
 
 
 def explanation(mutant: Mutant) -> str | None:
-    return EQUIVALENT.get((mutant.file, mutant.before, mutant.after))
+    return EQUIVALENT.get(mutant.text)
 
 
 def report(mutants: list[Mutant], results: dict[str, dict], console: rich.console.Console) -> dict:
@@ -266,7 +293,7 @@ def report(mutants: list[Mutant], results: dict[str, dict], console: rich.consol
     table = rich.table.Table(box=rich.box.SIMPLE)
     for title in ("module", "mutants", "killed", "explained", "survived", "share"):
         table.add_column(title, justify="left" if title == "module" else "right")
-    record = {"modules": {}, "survivors": []}
+    record = {"modules": {}, "survivors": [], "wrongly_explained": []}
     for module, files in [*MODULES.items(), ("all", CORE)]:
         own = [mutant for mutant in mutants if mutant.file in files]
         killed = sum(bool(results[mutant.name]["killed_by"]) for mutant in own)
@@ -278,6 +305,10 @@ def report(mutants: list[Mutant], results: dict[str, dict], console: rich.consol
         table.add_row(module, *map(str, row.values()), f"{100 * share:.1f} %")
         if module == "all":
             continue
+        for mutant in own:
+            if results[mutant.name]["killed_by"] and explanation(mutant):
+                record["wrongly_explained"].append(mutant.name)
+                console.print(f"{mutant.file}:{mutant.line} is explained as equivalent, but {results[mutant.name]}")
         for mutant in alive:
             entry = dataclasses.asdict(mutant) | results[mutant.name] | {"explanation": explanation(mutant)}
             record["survivors"].append(entry)
@@ -304,7 +335,7 @@ def main() -> int:
     start = time.perf_counter()
 
     every = [mutant for file in CORE for mutant in Source(ROOT / file, file).mutants]
-    nothing = EQUIVALENT.keys() - {(mutant.file, mutant.before, mutant.after) for mutant in every}
+    nothing = EQUIVALENT.keys() - {mutant.text for mutant in every}
     if nothing:
         raise SystemExit("No mutant is what equivalent.py explains here:\n" + "\n".join(map(str, sorted(nothing))))
     mutants = [mutant for mutant in every if any(mutant.file in MODULES[module] for module in options.only)]
@@ -316,14 +347,14 @@ def main() -> int:
     console = rich.console.Console()
     with rich.progress.Progress(*columns, *times, console=console) as progress:
         measured = baseline(out, options.jobs, progress)
-        known = stored_results(out, options.resume, key_of_sources())
-        done = {name for name, x in known.items() if x["killed_by"] or x["all"] or x["seconds"] >= options.budget}
+        known = stored_results(out, options.resume)
+        done = {name for name, x in known.items() if x["killed_by"] or x["all"] or x["budget"] >= options.budget}
         todo = [mutant for mutant in mutants if mutant.name not in done]
         results = run(todo, known, measured, out, options.jobs, options.budget, progress)
     record = report(sorted(mutants, key=lambda mutant: every.index(mutant)), results, console)
     record |= {"seconds": time.perf_counter() - start, "sample": options.sample, "seed": options.seed}
     (out / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-    return 1 if record["modules"]["all"]["survived"] else 0
+    return 1 if record["modules"]["all"]["survived"] or record["wrongly_explained"] else 0
 
 
 if __name__ == "__main__":

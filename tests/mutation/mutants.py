@@ -59,12 +59,22 @@ NAMES = {
     "high_offsets": "low_offsets",
 }
 # Calls that may be forgotten: what is left is their first argument.
-FORGOTTEN = {"positive_part", "absolute", "abs", "stop_gradient", "seam", "square", "square_root", "sqrt", "sign", "clip"}
-# What someone would write who does not know `numerics`: of the same arguments, without keywords.
+FORGOTTEN = {
+    "positive_part",
+    "absolute",
+    "abs",
+    "stop_gradient",
+    "seam",
+    "square",
+    "square_root",
+    "sqrt",
+    "sign",
+    "clip",
+}
+# What someone would write who does not know `numerics`: of the same arguments, without keywords. Maximum and minimum
+# are not here: their values and derivatives are those of jnp.
 PLAIN = {
     "absolute": "jnp.abs",
-    "maximum": "jnp.maximum",
-    "minimum": "jnp.minimum",
     "square_root": "jnp.sqrt",
     "power": "jnp.power",
     "divide": "lambda x, y: x / y",
@@ -93,6 +103,11 @@ class Mutant:
     @property
     def name(self) -> str:
         return f"{self.file}#{self.number}"
+
+    @property
+    def text(self) -> tuple[str, str, str, str]:
+        """What is changed, without a number that other changes of the file would move."""
+        return self.file, self.function, self.before, self.after
 
 
 @dataclasses.dataclass
@@ -130,26 +145,27 @@ class Source:
         self.text = path.read_text()
         self.tree = ast.parse(self.text)
         self.mutants: list[Mutant] = []
-        self._changes: list[tuple[Place, ast.AST]] = []
-        seen = {self._digest()}
-        for place in self._places():
-            for replacement in replacements(place):
-                _locate(replacement, place.node)
-                with place.holding(replacement):
-                    digest = self._digest()
-                if digest not in seen:  # else the compiler makes the same of it as of another
-                    seen.add(digest)
-                    self._add(place, replacement)
+        self.changes: list[tuple[Place, ast.AST]] = []
+        for index, statement in enumerate(self.tree.body):
+            seen = {_compiled(statement)}
+            for place in self._walk(Place(statement, self.tree, "body", index, "", self._users(statement))):
+                for replacement in replacements(place):
+                    _locate(replacement, place.node)
+                    with place.holding(replacement):
+                        compiled = _compiled(self.tree.body[index])
+                    if compiled not in seen:  # else the compiler makes the same of it as of another
+                        seen.add(compiled)
+                        self._add(place, replacement)
 
     def code(self, mutant: Mutant) -> CodeType:
         """The compiled module with one change."""
-        place, replacement = self._changes[mutant.number]
+        place, replacement = self.changes[mutant.number]
         with place.holding(replacement):
-            return self._compiled()
+            return compile(self.tree, str(self.path), "exec", dont_inherit=True)
 
     def mutated_text(self, mutant: Mutant) -> str:
         """The file with one change."""
-        place, replacement = self._changes[mutant.number]
+        place, replacement = self.changes[mutant.number]
         node = place.node
         text = ast.unparse(replacement)
         if _needs_parentheses(place, replacement):
@@ -159,24 +175,14 @@ class Source:
         head, tail = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
         return b"".join([*lines[:first], head, text.encode(), tail, *lines[last + 1 :]]).decode()
 
-    def _compiled(self) -> CodeType:
-        return compile(self.tree, str(self.path), "exec", dont_inherit=True)
-
-    def _digest(self) -> bytes:
-        return marshal.dumps(self._compiled())
-
     def _add(self, place: Place, replacement: ast.AST) -> None:
-        self._changes.append((place, replacement))
+        self.changes.append((place, replacement))
         node = place.node
         mutant = Mutant(self.file, len(self.mutants), place.function, node.lineno, place.lines, "", "")
         before, after = self.text.splitlines(), self.mutated_text(mutant).splitlines()
         rest = len(before) - node.end_lineno
         changed = [" ".join(" ".join(x[node.lineno - 1 : len(x) - rest]).split()) for x in (before, after)]
         self.mutants.append(dataclasses.replace(mutant, before=changed[0], after=changed[1]))
-
-    def _places(self) -> Iterator[Place]:
-        for index, statement in enumerate(self.tree.body):
-            yield from self._walk(Place(statement, self.tree, "body", index, "", self._users(statement)))
 
     def _users(self, statement: ast.stmt) -> tuple[int, ...]:
         """The lines that read what a statement of the module assigns."""
@@ -215,6 +221,10 @@ class Source:
 
 _COMPOUND = (ast.BinOp, ast.BoolOp, ast.Compare, ast.UnaryOp, ast.IfExp, ast.Lambda)
 _BINDING = (ast.BinOp, ast.BoolOp, ast.Compare, ast.UnaryOp, ast.IfExp, ast.Attribute, ast.Subscript, ast.Starred)
+
+
+def _compiled(statement: ast.stmt) -> bytes:
+    return marshal.dumps(compile(ast.Module([statement], []), "", "exec", dont_inherit=True))
 
 
 def _needs_parentheses(place: Place, replacement: ast.AST) -> bool:
@@ -274,7 +284,7 @@ def replacements(place: Place) -> Iterator[ast.AST]:
             yield ast.Constant(value + 1)
         case ast.Constant(value=float(value)):
             yield ast.Constant(1.5 * value or 1.0)
-        case ast.IfExp(test=test, body=body, orelse=orelse):
+        case ast.IfExp(body=body, orelse=orelse):
             yield from (body, orelse)
         case ast.comprehension(ifs=[_, *_]):
             yield ast.comprehension(node.target, node.iter, [], node.is_async)

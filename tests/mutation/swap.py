@@ -9,7 +9,7 @@ NUMBERS = (int, float, tuple)
 PARTS = ("__code__", "__defaults__", "__kwdefaults__")
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """A mutated module that does not even load."""
 
 
@@ -48,13 +48,13 @@ class Swap:
         """Runs its body with the mutated module in place.
 
         Raises:
-          Broken: if the mutated module does not load.
+          BrokenError: if the mutated module does not load.
         """
         namespace = {"__name__": self.module.__name__, "__file__": self.module.__file__}
         try:
             exec(code, namespace)
         except Exception as error:
-            raise Broken(f"{type(error).__name__}: {error}") from error
+            raise BrokenError(f"{type(error).__name__}: {error}") from error
         others = functions_of(namespace, self.module.__file__)
         assert others.keys() == self.functions.keys()
         try:

@@ -10,9 +10,9 @@ import importlib
 import io
 import json
 import os
-import pathlib
 import sys
 import time
+import traceback
 from types import ModuleType
 
 import coverage
@@ -59,9 +59,12 @@ class Worker:
             self.sources[file] = Source(ROOT / file, file)
             self.swaps[file] = swap.Swap(importlib.import_module(name))
         self.answer(tests=[item.nodeid for item in self.items])
-        for line in self.commands:
-            command = json.loads(line)
-            getattr(self, command.pop("do"))(**command)
+        try:
+            for line in self.commands:
+                command = json.loads(line)
+                getattr(self, command.pop("do"))(**command)
+        except Exception:
+            self.answer(broken=traceback.format_exc())  # an error of this package must not count as a killed mutant
         return True
 
     def answer(self, **values: object) -> None:
@@ -80,7 +83,8 @@ class Worker:
         """What a test says when it fails."""
         for report in runtestprotocol(self.items[number], log=False, nextitem=None):
             if report.failed:
-                return report.longreprtext.strip().splitlines()[-1][:300]
+                crash = getattr(report.longrepr, "reprcrash", None)
+                return (crash.message if crash else report.longreprtext.strip().splitlines()[-1])[:300]
             if report.skipped:
                 return "skipped"
         return None
@@ -89,8 +93,12 @@ class Worker:
         """Runs tests without a mutant, and tells how long each took and which lines of the core it reached."""
         for number in numbers:
             self.forget()
-            coverage_of_test = coverage.Coverage(data_file=None, config_file=False, include=[str(ROOT / x) for x in CORE])
-            coverage_of_test.set_option("run:disable_warnings", ["no-data-collected"])  # not every test reaches the core
+            coverage_of_test = coverage.Coverage(
+                data_file=None, config_file=False, include=[str(ROOT / x) for x in CORE]
+            )
+            coverage_of_test.set_option(
+                "run:disable_warnings", ["no-data-collected"]
+            )  # not every test reaches the core
             start = time.perf_counter()
             with coverage_of_test.collect():
                 failure = self.failure(number)
@@ -114,7 +122,7 @@ class Worker:
                     if failure := self.failure(test):
                         result |= {"killed_by": self.items[test].nodeid, "failure": failure}
                         break
-        except swap.Broken as error:
+        except swap.BrokenError as error:
             result |= {"killed_by": "import", "failure": str(error)}
         assert place.is_right()
         self.answer(**result, seconds=time.perf_counter() - start)
