@@ -28,7 +28,7 @@ import rich.console
 import rich.progress
 import rich.table
 
-from tests.mutation.core import CORE, MODULES, ROOT, SUPPORT, TESTS
+from tests.mutation.core import CORE, MODULES, ROOT, SUPPORT, TEST_FILES
 from tests.mutation.equivalent import EQUIVALENT
 from tests.mutation.mutants import Mutant, Source
 
@@ -147,7 +147,7 @@ def digest(*files: str) -> str:
 def baseline(out: pathlib.Path, jobs: int, progress: rich.progress.Progress) -> Baseline:
     """Measures the tests without a mutant: those that were not measured with these sources before."""
     file, key = out / "baseline.json", digest(*CORE, *SUPPORT)
-    of_files = {test: digest(test) for test in TESTS}
+    of_files = {test: digest(test) for test in TEST_FILES}
     stored = json.loads(file.read_text()) if file.exists() else {}
     if stored.get("key") != key:
         stored = {"files": {}, "tests": {}}
@@ -273,7 +273,7 @@ def stored_results(out: pathlib.Path, resume: bool) -> dict[str, dict]:
 
     A mutant of the same core that was killed stays killed; what survived other tests is tried again.
     """
-    file, core, tests = out / "results.jsonl", digest(*CORE, "tests/mutation/mutants.py"), digest(*TESTS, *SUPPORT)
+    file, core, tests = out / "results.jsonl", digest(*CORE, "tests/mutation/mutants.py"), digest(*TEST_FILES, *SUPPORT)
     entries = {}
     if resume and file.exists():
         first, *lines = map(json.loads, file.read_text().splitlines())

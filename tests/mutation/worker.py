@@ -21,7 +21,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.mutation import swap
-from tests.mutation.core import CORE, ROOT, TESTS
+from tests.mutation.core import CORE, EIGHT_DEVICES, ROOT, TESTS
 from tests.mutation.mutants import Source
 
 
@@ -44,11 +44,9 @@ class Worker:
         if fixturedef.argname != "on_eight_devices":
             return None
         # The fixture's own process would not see the mutant. This one has eight devices as well.
-        from tests import eight_devices
-
-        with contextlib.redirect_stdout(io.StringIO()) as written, jax.numpy_rank_promotion("allow"):
-            eight_devices.main()
-        results = json.loads(written.getvalue())
+        with contextlib.redirect_stdout(io.StringIO()) as written:
+            importlib.import_module(f"tests.{EIGHT_DEVICES}").main()
+        results = json.loads(written.getvalue().splitlines()[-1])
         fixturedef.cached_result = (results, fixturedef.cache_key(request), None)
         return results
 
