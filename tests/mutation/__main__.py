@@ -11,6 +11,7 @@ import argparse
 import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -99,15 +100,27 @@ class Baseline:
     seconds: list[float]
     lines: list[dict[str, list[int]]]
 
-    def tests_of(self, mutant: Mutant, kills: collections.Counter[str]) -> list[int]:
-        """The tests that reach a mutant, in the order to run them.
+    def reaching(self, mutant: Mutant) -> list[int]:
+        """The tests that reach a mutant, fastest first."""
+        lines = set(mutant.lines)
+        numbers = [n for n in range(len(self.tests)) if lines.intersection(self.lines[n].get(mutant.file, ()))]
+        return sorted(numbers, key=lambda n: self.seconds[n])
 
-        First one case of every test function, then a second one, and so on; within such a round those first that have
-        killed most mutants for their time.
+    def within(self, budget: float, numbers: list[int]) -> list[int]:
+        """Those of these tests that fit into a budget: every test function gets the same time for its cases."""
+        spent, key = collections.Counter(), {}
+        for n in numbers:
+            spent[function_of(self.tests[n])] += self.seconds[n]
+            key[n] = spent[function_of(self.tests[n])]
+        ordered = sorted(numbers, key=key.get)
+        ends = itertools.accumulate(self.seconds[n] for n in ordered)
+        return [n for n, end in zip(ordered, ends, strict=True) if end <= budget]
+
+    def in_order(self, numbers: list[int], kills: collections.Counter[str]) -> list[int]:
+        """First one case of every test function, then a second one, and so on.
+
+        Within such a round those come first that have killed most mutants for their time.
         """
-        reached = set(mutant.lines)
-        numbers = [n for n in range(len(self.tests)) if reached.intersection(self.lines[n].get(mutant.file, ()))]
-        numbers.sort(key=lambda n: self.seconds[n])
         rounds, key = collections.Counter(), {}
         for n in numbers:
             function = function_of(self.tests[n])
@@ -215,12 +228,8 @@ def run(
     task = progress.add_task("mutants", total=len(mutants), survived="")
 
     def test(worker: Process, mutant: Mutant) -> dict:
-        every = measured.tests_of(mutant, kills)
-        tests, seconds = [], 0.0
-        for n in every:
-            if seconds < budget:
-                tests.append(n)
-                seconds += measured.seconds[n]
+        every = measured.reaching(mutant)
+        tests = measured.in_order(measured.within(budget, every), kills)
         result = {"tests": len(every), "all": len(tests) == len(every), "budget": budget}
         result |= {"ran": 0, "seconds": 0.0, "killed_by": None}
         if not tests:
@@ -245,6 +254,8 @@ def run(
             if worker.process is None and worker.start() != measured.tests:
                 raise SystemExit("The tests have changed meanwhile: start again.")
             result = test(worker, mutant)
+            if result.get("failure") in ("crash", "timeout") and worker.start():  # was it the mutant?
+                result = test(worker, mutant)
             killer = result["killed_by"]
             with lock:
                 results[mutant.name] = result
