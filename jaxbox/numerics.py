@@ -186,9 +186,11 @@ def absolute(x: jax.Array) -> jax.Array:
 
 
 def is_zero(x: jax.Array) -> jax.Array:
-    """Whether a number is too small to divide by: 0, or below the smallest normal number of its dtype.
+    """Whether a number is too small to divide by: 0, or so near to it that its last bits are not certain.
 
-    Some backends flush such numbers to 0 and others do not; the reciprocal of most of them is infinite.
+    Some backends flush what is below the smallest normal number to 0 and others do not, or not everywhere: a term of a
+    sum can be there in one kernel and missing in the next. A sum that is larger than that number by the reciprocal of
+    the precision does not feel it. In float32 this is 1e-31.
 
     Args:
       x: any real numbers.
@@ -196,7 +198,8 @@ def is_zero(x: jax.Array) -> jax.Array:
     Returns:
       A boolean array of the same shape.
     """
-    return jnp.abs(x) < jnp.finfo(x.dtype).tiny
+    precision = jnp.finfo(x.dtype)
+    return jnp.abs(x) < precision.tiny / precision.eps
 
 
 @jax.custom_jvp
@@ -278,9 +281,8 @@ def _angle_between(x, y, x_star, y_star):
     along = x_star * x + y_star * y
     if x.dtype == jnp.float32:
         return _arctangent2(across, along)
-    point = is_zero(along) & is_zero(across)
     # Without the replacement the angle of (0, -0.0) would be pi.
-    return jnp.where(point, 0, jnp.arctan2(across, jnp.where(point, 1, along)))
+    return jnp.arctan2(across, jnp.where(is_zero(along) & is_zero(across), 1, along))
 
 
 @_angle_between.defjvp

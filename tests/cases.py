@@ -11,6 +11,7 @@ TARGET = (20.0, 15.0, 60.0, 70.0)
 AWKWARD = {
     "identical": (TARGET, TARGET),
     "concentric": ((30.0, 32.5, 50.0, 52.5), TARGET),
+    "concentric, of one width": ((20.0, 30.0, 60.0, 55.0), TARGET),
     "same shape, moved": ((27.0, 11.0, 67.0, 66.0), TARGET),
     "contained": ((25.0, 20.0, 50.0, 40.0), TARGET),
     "containing": ((5.0, 10.0, 80.0, 75.0), TARGET),
@@ -20,6 +21,7 @@ AWKWARD = {
     "near": ((10.0, 10.0, 50.0, 60.0), TARGET),
     "apart along x": ((70.0, 30.0, 95.0, 66.0), TARGET),
     "apart along both": ((70.0, 90.0, 95.0, 120.0), TARGET),
+    "apart, with edges in line": ((20.0, 80.0, 45.0, 95.0), TARGET),
     "far": ((4e7, 4e7, 4e7 + 80, 4e7 + 40), TARGET),
     "a million sides away": ((3e6, -4e6, 3e6 + 5, -4e6 + 3), (0.0, 0.0, 4.0, 7.0)),
     "a million of its own sides away": ((0.0, 0.0, 0.03125, 0.015625), (3e4, 2e4, 3.5e4, 3e4)),
@@ -31,6 +33,7 @@ AWKWARD = {
     "point apart": ((90.0, 80.0, 90.0, 80.0), TARGET),
     "equal points": ((3.0, 4.0, 3.0, 4.0), (3.0, 4.0, 3.0, 4.0)),
     "points apart": ((3.0, 4.0, 3.0, 4.0), (7.0, 5.0, 7.0, 5.0)),
+    "points that almost meet": ((0.0, 0.0, 0.0, 0.0), (1.3e-19, 9e-20, 1.3e-19, 9e-20)),
     "equal segments": ((3.0, 4.0, 9.0, 4.0), (3.0, 4.0, 9.0, 4.0)),
     "segments on one line": ((3.0, 4.0, 9.0, 4.0), (5.0, 4.0, 8.0, 4.0)),
     "crossed segments": ((3.0, 4.0, 9.0, 4.0), (5.0, 1.0, 5.0, 7.0)),
@@ -57,9 +60,9 @@ AWKWARD = {
 
 
 def is_moderate(pair):
-    """Whether both boxes are within the bounds of the second derivatives."""
+    """Whether both boxes, and the box around them, are within the bounds of the second derivatives."""
     corners = np.reshape(pair, (2, 2, 2))
-    sides = np.abs(corners[:, 1] - corners[:, 0])
+    sides = np.concatenate([np.abs(corners[:, 1] - corners[:, 0]), [np.ptp(corners, axis=(0, 1))]])
     return np.max(np.abs(corners)) <= 1e6 and np.all((sides == 0) | (sides >= 1e-6))
 
 

@@ -36,9 +36,9 @@ def pairs_from(data):
 
 
 def examples(count):
-    """Gives a test `data` for at least so many pairs, in examples of `PAIRS_AN_EXAMPLE`."""
+    """Gives a test at least so many `pairs`, as predictions and targets, `PAIRS_AN_EXAMPLE` at a time."""
     size = PAIR_BYTES * PAIRS_AN_EXAMPLE
-    given = hypothesis.given(data=st.binary(min_size=size, max_size=size))
+    given = hypothesis.given(pairs=st.binary(min_size=size, max_size=size).map(pairs_from))
     quiet = [  # of the size of an example, which is a batch of pairs
         hypothesis.HealthCheck.too_slow,
         hypothesis.HealthCheck.data_too_large,

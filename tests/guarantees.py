@@ -31,18 +31,19 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 # The kinds of `cases.AWKWARD` by what the README calls them.
 GROUPS = {
     "identical": ("identical",),
-    "concentric": ("concentric",),
+    "concentric": ("concentric", "concentric, of one width"),
     "the same shape, moved": ("same shape, moved",),
     "one inside the other": ("contained", "containing", "contained, with a shared edge"),
     "touching at an edge or a corner": ("touching at an edge", "touching at a corner"),
     "near": ("near",),
-    "apart": ("apart along x", "apart along both"),
+    "apart": ("apart along x", "apart along both", "apart, with edges in line"),
     "far, up to a million sides": ("far", "a million sides away", "a million of its own sides away", "tiny and far"),
     "no width or no height": ("zero width inside", "zero width apart", "zero height inside"),
     "a point": ("point inside", "point at the centre", "point apart"),
     "both points or segments": (
         "equal points",
         "points apart",
+        "points that almost meet",
         "equal segments",
         "segments on one line",
         "crossed segments",
@@ -189,6 +190,12 @@ def matrix(names):
     for name, dtype, transform in itertools.product(names, DTYPES, TRANSFORMS):
         with jax.enable_x64(dtype == "float64"):
             yield (name, dtype, transform), count(name, dtype, transform)
+
+
+def count_of_cells(group, dtype):
+    """How many cells of the table of kinds a group and a dtype have."""
+    held = [kind for transform in TRANSFORMS for kind in kinds_for(dtype, transform) if kind in GROUPS[group]]
+    return len(promises()) * len(held)
 
 
 def table_of_kinds(found):

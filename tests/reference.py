@@ -6,6 +6,8 @@ the function takes `held`: the predictions at which that factor is computed. A d
 and leaves `held` alone.
 """
 
+import functools
+
 import numpy as np
 
 
@@ -216,7 +218,11 @@ def nwd(a, b, constant):
 
 
 def one_minus(similarity):
-    return lambda predictions, targets, **options: 1 - similarity(predictions, targets, **options)
+    @functools.wraps(similarity)
+    def loss(predictions, targets, **options):
+        return 1 - similarity(predictions, targets, **options)
+
+    return loss
 
 
 squared_iou_loss = one_minus(squared_iou)

@@ -190,6 +190,16 @@ def test_a_check_finds_nothing_in_good_boxes_and_masked_ones():
     assert report(boxes.check, soiled[:0]) is None
 
 
+def test_a_check_refuses_a_window_or_a_mask_that_does_not_fit():
+    good = jnp.array([GOOD])
+    with pytest.raises(ValueError, match=r"Got `boxes` of shape \(1, 4\) and `window` of shape \(2,\)"):
+        boxes.check(good, window=jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"`where` has shape \(2,\), but there is one value a box, \(1,\)"):
+        boxes.check(good, where=jnp.ones(2, bool))
+    with pytest.raises(TypeError, match="`where` has dtype float32"):
+        boxes.check(good, where=jnp.ones(1))
+
+
 def test_a_check_reports_through_chexify_and_is_nothing_without_it():
     @jax.jit
     def step(x):

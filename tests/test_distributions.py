@@ -47,6 +47,13 @@ def test_the_least_distribution_focal_loss_is_the_entropy_of_the_two_weights():
     assert losses.distribution_focal_loss(100 * jax.nn.one_hot(2, 4), jnp.float32(2)) == 0
 
 
+def test_the_slope_along_the_target_is_in_the_middle_of_both_sides_at_a_whole_bin():
+    logits, slope = jnp.float32(LOGITS[0]), jax.grad(losses.distribution_focal_loss, 1)
+    left, right = slope(logits, jnp.float32(2.75)), slope(logits, jnp.float32(3.25))
+    assert left != right
+    np.testing.assert_allclose(slope(logits, jnp.float32(3)), (left + right) / 2, rtol=1e-5)
+
+
 def test_descent_on_the_logits_brings_the_expected_bin_to_the_target():
     logits, place = jnp.zeros(9), jnp.float32(5.3)
     gradient = jax.grad(losses.distribution_focal_loss)
@@ -112,6 +119,7 @@ def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(garbage):
         clean, clean_gradients = total(*(jnp.asarray(x, jnp.float32) for x in arguments))
         value, gradients = total(*map(soil, arguments))
         np.testing.assert_array_equal(value, clean)
+        np.testing.assert_array_equal(loss(*map(soil, arguments), where=keep)[1::2], 0)
         for gradient, clean_gradient in zip(gradients, clean_gradients, strict=True):
             np.testing.assert_array_equal(gradient, clean_gradient)
             np.testing.assert_array_equal(gradient[1::2], 0)
@@ -128,6 +136,7 @@ def test_half_precision_is_promoted_and_nan_shows():
 def test_wrong_arguments_say_what_is_wanted():
     with pytest.raises(ValueError, match=r"`targets` has shape \(3, 1\), but there is one value a box, \(3,\)"):
         losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros((3, 1)))
+    assert losses.distribution_focal_loss(jnp.zeros((3, 2)), jnp.zeros(3)).shape == (3,)
     with pytest.raises(ValueError, match="needs at least 2 bins"):
         losses.distribution_focal_loss(jnp.zeros((3, 1)), jnp.zeros(3))
     with pytest.raises(TypeError, match="`targets` has dtype int32"):

@@ -184,6 +184,7 @@ def masked(row, predictions, targets, keep):
 TRANSFORMS = {
     "value": jax.vmap,
     "value and gradients": lambda row: jax.vmap(jax.value_and_grad(row, argnums=(0, 1))),
+    "value and gradients, not optimized": lambda row: jax.vmap(jax.value_and_grad(row, argnums=(0, 1))),
     "value and gradients in half precision": lambda row: jax.vmap(jax.value_and_grad(row, argnums=(0, 1))),
     "forward mode": lambda row: jax.vmap(partial(along, row)),
     "second derivative": lambda row: jax.vmap(partial(along, jax.grad(row))),
@@ -313,6 +314,26 @@ def test_the_signature_is_predictions_targets_options_where(row):
     assert not any(isinstance(parameter.default, bool) for parameter in parameters)
 
 
+def defaults(function):
+    parameters = inspect.signature(function).parameters.values()
+    given = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+    return {name: default for name, default in given.items() if name not in ("where", "held")}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        function
+        for name, function in inspect.getmembers(losses, inspect.isfunction)
+        + inspect.getmembers(similarity, inspect.isfunction)
+        if hasattr(reference, name)
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_the_options_have_the_defaults_of_the_reference(function):
+    assert defaults(function) == defaults(getattr(reference, function.__name__))
+
+
 @every_loss
 def test_there_is_one_value_a_box(row):
     for shape in [(), (3,), (2, 3), (0,)]:
@@ -410,6 +431,7 @@ def test_a_last_axis_that_is_no_box_is_refused(row):
         (losses.smooth_l1_loss, {"beta": -1.0}),
         (losses.huber_loss, {"delta": -0.5}),
         (losses.balanced_l1_loss, {"alpha": 0.0}),
+        (losses.balanced_l1_loss, {"gamma": 0.0}),
         (losses.balanced_l1_loss, {"beta": 0.0}),
         (losses.log_iou_loss, {"floor": 0.0}),
         (losses.log_iou_loss, {"floor": 1.0}),
@@ -420,6 +442,7 @@ def test_a_last_axis_that_is_no_box_is_refused(row):
         (losses.alpha_iou_loss, {"alpha": 0.0}),
         (losses.alpha_giou_loss, {"alpha": -3.0}),
         (losses.focused_wiou_loss, {"mean_loss": 0.0}),
+        (losses.focused_wiou_loss, {"mean_loss": 0.5, "alpha": 0.0}),
         (losses.focused_wiou_loss, {"mean_loss": 0.5, "delta": -3.0}),
         (losses.mpdiou_loss, {"image_size": (0, 640)}),
         (losses.inner_iou_loss, {"ratio": 0.0}),
@@ -435,6 +458,41 @@ def test_an_option_that_makes_no_sense_is_refused_with_its_value(loss, options):
     value = value[0] if name == "image_size" else value
     with pytest.raises(ValueError, match=f"`{name}` is {value}, but it must"):
         loss(jnp.zeros(4), jnp.zeros(4), **options)
+
+
+def test_one_bad_number_among_the_options_of_many_boxes_is_refused():
+    for loss in (losses.smooth_l1_loss, losses.balanced_l1_loss):
+        with pytest.raises(ValueError, match=r"`beta` is \[ 0.5 -1. \], but it must"):
+            loss(jnp.zeros((2, 4)), jnp.zeros((2, 4)), beta=np.array([0.5, -1.0]))
+
+
+def test_an_option_in_half_precision_is_promoted():
+    half = jnp.bfloat16(0.5)
+    assert losses.focused_wiou_loss(jnp.zeros(4), jnp.ones(4), mean_loss=half, alpha=half).dtype == jnp.float32
+
+
+@pytest.mark.usefixtures("x64")
+def test_focaler_iou_begins_at_the_lower_iou():
+    pairs = cases.random_pairs(200, seed=46)
+    value = losses.focaler_iou_loss(*pairs, lower=0.2, upper=0.4)
+    np.testing.assert_allclose(value, reference.focaler_iou_loss(*pairs, lower=0.2, upper=0.4), rtol=1e-12, atol=1e-12)
+    assert {0.0, 1.0} < set(value.tolist())
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.alpha_iou_loss, losses.alpha_giou_loss, losses.alpha_diou_loss, losses.alpha_ciou_loss]
+)
+def test_a_power_below_1_keeps_every_gradient_finite(loss):
+    predictions, targets = (jnp.asarray(x, jnp.float32) for x in cases.stacked(cases.AWKWARD))
+    gradients = jax.jit(jax.vmap(jax.grad(lambda *pair: loss(*pair, alpha=0.5), (0, 1))))(predictions, targets)
+    assert np.all(np.isfinite(gradients))
+
+
+def test_the_weights_of_shape_iou_are_held_constant():
+    predictions, targets = (jnp.asarray(x, jnp.float32) for x in cases.stacked(cases.AWKWARD))
+    slopes = jax.jacfwd(lambda scale: losses.shape_iou_loss(predictions, targets, scale=scale))
+    np.testing.assert_array_equal(slopes(0.5), 0)
+    np.testing.assert_array_equal(slopes(0.0), 0)
 
 
 def test_an_image_size_that_does_not_fit_the_boxes_is_refused():
@@ -561,26 +619,28 @@ def test_second_derivatives_are_finite(row):
     assert not [name for name, fine in zip(cases.AWKWARD_MODERATE, finite, strict=True) if not fine]
 
 
-def assert_total(row, data):
-    predictions, targets = fuzzing.pairs_from(data)
-    value, gradients = value_and_gradients(row, predictions, targets)
-    upright = np.all(np.concatenate([x[:, 2:] >= x[:, :2] for x in (predictions, targets)], axis=-1), axis=-1)
+def faults(row, pairs, transform="value and gradients"):
+    """The pairs, with their values, for which a loss is out of range or not finite, or a derivative is not finite."""
+    value, gradients = run(transform, row, *pairs)
+    upright = np.all([x[:, 2:] >= x[:, :2] for x in pairs], axis=(0, 2))
     upper = np.where(upright, row.upper, row.upper_if_flipped or row.upper)
-    assert np.all(np.isfinite(gradients))
-    assert np.all((value >= -1e-6) & (value <= upper + 1e-6) & np.isfinite(value))
+    fine = (value >= -1e-6) & (value <= upper + 1e-6) & np.isfinite(value) & np.all(np.isfinite(gradients), axis=(0, 2))
+    return [(*(x[wrong].tolist() for x in pairs), float(value[wrong])) for wrong in np.flatnonzero(~fine)]
 
 
 @every_loss
 @fuzzing.examples(10_000)
-def test_ten_thousand_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, data):
-    assert_total(row, data)
+def test_ten_thousand_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, pairs):
+    assert not faults(row, pairs)
 
 
 @pytest.mark.fuzz
 @every_loss
 @fuzzing.examples(1_000_000)
-def test_a_million_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, data):
-    assert_total(row, data)
+def test_a_million_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, pairs):
+    assert not faults(row, pairs)
+    # Another compiler's kernels flush other numbers to 0.
+    assert not faults(row, pairs, "value and gradients, not optimized")
 
 
 def test_the_fuzzed_pairs_are_within_the_bounds_and_of_every_relation():

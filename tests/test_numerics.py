@@ -51,6 +51,10 @@ def derivatives(function, *arguments):
         (numerics.angle_between, (4, 3, 3, 4), -np.arctan2(7, 24), [-3 / 25, 4 / 25, 4 / 25, -3 / 25]),
         (numerics.angle_between, (0.1, 0.7, 0.1, 0.7), 0, [-1.4, 0.2, 1.4, -0.2]),
         (numerics.angle_between, (0, 0, 1, 2), 0, [0, 0, 0, 0]),
+        (numerics.power, (0, 0.5), 0, [0, 0]),
+        (numerics.power, (0, 3), 0, [0, 0]),
+        (numerics.power, (4, 0.5), 2, [0.25, 2 * np.log(4)]),
+        (numerics.power, (2, 3), 8, [12, 8 * np.log(2)]),
         (numerics.maximum, (2, 1), 2, [1, 0]),
         (numerics.maximum, (1, 1), 1, [0.5, 0.5]),
         (numerics.minimum, (2, 1), 1, [0, 1]),
@@ -141,6 +145,15 @@ def test_the_angle_of_a_float32_vector_is_right_to_the_last_digits():
     y, x = np.float32(rng.normal(size=(2, 100_000)) * 10.0 ** rng.uniform(-15, 15, (2, 100_000)))
     exact = np.arctan2(np.float64(y), np.float64(x))
     np.testing.assert_allclose(angle(jnp.asarray(y), jnp.asarray(x)), exact, rtol=3e-7, atol=1e-30)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_angle_of_a_float64_vector_is_that_of_the_plane():
+    y, x = np.meshgrid([-3.0, -1e-300, -0.0, 0.0, 1e-300, 2.0], [-2.0, -1e-300, -0.0, 0.0, 1e-300, 3.0])
+    point = (np.abs(x) < np.finfo(float).tiny) & (np.abs(y) < np.finfo(float).tiny)
+    found = angle(jnp.asarray(y), jnp.asarray(x))
+    np.testing.assert_allclose(np.abs(found), np.where(point, 0, np.abs(np.arctan2(y, x))), rtol=1e-12)
+    np.testing.assert_array_equal(np.sign(found)[y != 0], np.sign(y)[y != 0])
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 0, 4)])

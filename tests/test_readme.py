@@ -8,7 +8,7 @@ import pytest
 
 from jaxbox import boxes, losses, reductions, similarity
 from jaxbox.demo import catalogue
-from tests import cases
+from tests import cases, guarantees
 
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 
@@ -60,3 +60,14 @@ def test_the_table_of_starts_is_that_of_the_tests():
         for within, reason in [row.reaches_the_target_only_from]
     ]
     assert [line for line in table.splitlines() if line.startswith("| `")] == rows
+
+
+def test_the_table_of_the_guarantee_counts_every_cell_and_nothing_wrong():
+    table = README.split("## The guarantee")[1].split("\n## ")[0]
+    rows = [line for line in table.splitlines() if re.match(r"\| [^|]+ \| (\d+ of|not held)", line)]
+    lines = [row.strip("| ").split(" | ") for row in rows]
+    assert [line[0] for line in lines] == list(guarantees.GROUPS)
+    for group, *cells in lines:
+        for dtype, cell in zip(guarantees.DTYPES, cells, strict=True):
+            count = guarantees.count_of_cells(group, dtype)
+            assert re.fullmatch(f"0 of {count}(, [0-9]+ beyond)?" if count else "not held", cell)

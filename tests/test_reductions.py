@@ -81,8 +81,15 @@ def test_a_batch_without_a_box_leaves_the_running_mean_alone():
 
 
 def test_the_running_mean_has_no_gradient():
-    gradient = jax.grad(lambda x: reductions.update_mean(1.0, x, momentum=0.5))(VALUES)
-    np.testing.assert_array_equal(gradient, 0)
+    gradients = jax.grad(lambda mean, x: reductions.update_mean(mean, x, momentum=0.5), (0, 1))(1.0, VALUES)
+    for gradient in gradients:
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_running_mean_takes_half_precision_and_is_float32():
+    mean = reductions.update_mean(jnp.bfloat16(1), VALUES, momentum=jnp.bfloat16(0.5))
+    assert mean == 2.375
+    assert mean.dtype == jnp.float32
 
 
 def test_resuming_from_a_saved_running_mean_continues_the_same_numbers():

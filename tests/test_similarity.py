@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,17 @@ def test_the_derivatives_of_many_pairs_are_those_of_broadcasting(rows, derivativ
     )
     for one, other in zip(in_chunks, at_once, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.max(np.abs(other)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "chunks"),
+    [(128, 128, []), (129, 128, [2]), (8400, 100, [16]), (20_000, 500, [39]), (3, 300_000, [3])],
+)
+def test_the_derivatives_of_many_pairs_take_a_sixteenth_of_the_rows_at_a_time_within_bounds(rows, columns, chunks):
+    a, b = (jax.ShapeDtypeStruct((count, 4), jnp.float32) for count in (rows, columns))
+    compare = similarity.pairwise(similarity.iou)
+    program = str(jax.make_jaxpr(jax.grad(lambda a, b: jnp.sum(compare(a, b))))(a, b))
+    assert {int(length) for length in re.findall(r"\blength=(\d+)", program)} == set(chunks)
 
 
 def test_many_pairs_have_a_derivative_in_forward_mode_and_batch():
