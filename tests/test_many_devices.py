@@ -15,15 +15,10 @@ from jax.sharding import Mesh
 
 from jaxbox.demo import catalogue, command, detector, digits, processes, run, train
 from tests import spread
-from tests.test_demo import COMMAND
+from tests.test_demo import COMMAND, host_devices
 
 STEPS = 4
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
 WAYS = ["jit", "shard_map", "shard_map, check_vma=False", "pmap"]
-
-
-def host_devices(count):
-    return os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count} {QUICK}", "JAX_PLATFORMS": "cpu"}
 
 
 def free_address():

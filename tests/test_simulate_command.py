@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import rich.console
 
 from jaxbox import simulation
 from jaxbox.demo import catalogue, command, simulate
@@ -99,10 +100,29 @@ def test_the_rate_is_cases_times_steps_a_second(small_run):
 
 
 def test_a_loss_without_a_published_direction_runs_by_its_exact_gradient(capsys, tmp_path):
-    record, _ = simulates(capsys, tmp_path, "--losses", "nwd_loss", "l2", "nwd")
+    record, _ = simulates(capsys, tmp_path, "--losses", "nwd_loss", "iou", "nwd")
     named = [(result["loss"], result["experiment"]) for result in record["results"]]
-    assert named == [("nwd", "exact"), ("l2", "exact")]
-    assert [result["options"] for result in record["results"]] == [{"constant": catalogue.OPTIONS["constant"]}, {}]
+    assert named == [("iou", "published"), ("nwd", "exact"), ("iou", "exact")]
+    assert [result["options"] for result in record["results"]] == [{}, {"constant": catalogue.OPTIONS["constant"]}, {}]
+
+
+def test_a_table_that_is_too_wide_for_the_terminal_is_two():
+    titles = ["loss", "directions", *(f"step {step}" for step in simulate.REPORTED), "IoU > 0.5", "seconds"]
+    for width, times in ((40, 2), (400, 1)):
+        told = io.StringIO()
+        console = rich.console.Console(file=told, width=width, force_terminal=True, no_color=True)
+        simulate.print_table([dict.fromkeys(titles, "1")], console)
+        assert told.getvalue().count("directions") == times
+
+
+def test_an_interrupt_ends_with_a_sentence_and_no_file(capsys, monkeypatch, tmp_path):
+    def interrupted(predictions, targets):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(simulate.PUBLISHED, "iou", interrupted)
+    assert command.main(["simulate", "--losses", "iou", "--points", "1", "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "jaxbox: interrupted; no half-written file is left.\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_float64_is_asked_for_and_put_back(capsys, tmp_path):

@@ -11,15 +11,12 @@ MODULES = {
     "reductions": ["jaxbox/reductions.py"],
 }
 CORE = [file for files in MODULES.values() for file in files]
-CANDIDATES = [
+TESTS = [
     *(f"tests/test_{name}.py" for name in ("numerics", "boxes", "similarity", "losses", "distributions")),
     *(f"tests/test_{name}.py" for name in ("disagreements", "reductions", "compiled", "guarantees")),
     "tests/test_many_devices.py::test_eight_devices_give_the_loss_the_gradients_and_the_running_mean_of_one",
 ]
-TESTS = [test for test in CANDIDATES if (ROOT / test.split("::")[0]).exists()]
 TEST_FILES = [test.split("::")[0] for test in TESTS]
 # What the tests import, besides the core.
 SUPPORT = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*.py") if not path.name.startswith("test_"))
 SUPPORT.append("tests/mutation/worker.py")
-# The program of the fixture `on_eight_devices`.
-EIGHT_DEVICES = next(name for name in ("spread", "eight_devices") if f"tests/{name}.py" in SUPPORT)

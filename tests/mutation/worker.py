@@ -21,7 +21,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.mutation import swap
-from tests.mutation.core import CORE, EIGHT_DEVICES, ROOT, TESTS
+from tests.mutation.core import CORE, ROOT, TESTS
 from tests.mutation.mutants import Source
 
 
@@ -45,7 +45,7 @@ class Worker:
             return None
         # The fixture's own process would not see the mutant. This one has eight devices as well.
         with contextlib.redirect_stdout(io.StringIO()) as written:
-            importlib.import_module(f"tests.{EIGHT_DEVICES}").main()
+            importlib.import_module("tests.spread").main()
         results = json.loads(written.getvalue().splitlines()[-1])
         fixturedef.cached_result = (results, fixturedef.cache_key(request), None)
         return results
