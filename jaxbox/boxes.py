@@ -473,7 +473,7 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
             found = found & where
         if found.size == 0:
             continue
-        place = jnp.unravel_index(jnp.argmax(found), found.shape) if found.ndim else ()
+        place = jnp.unravel_index(jnp.argmax(found), found.shape)
         index = ", ".join(f"{{{axis}}}" for axis in range(found.ndim))
         checkify.debug_check(
             ~jnp.any(found), f"box [{index}], {{box}}, {fault}", *place, box=promoted[place], window=window

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jaxlib
 import pytest
 
-from jaxbox import losses, similarity
+from jaxbox import losses, reductions, similarity
 
 pytestmark = [
     pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends fuse differently"),
@@ -48,11 +48,20 @@ def test_a_loss_is_one_kernel_without_temporary_memory(name):
     assert numbers_a_box(program) == 0
 
 
-@pytest.mark.parametrize("name", ["iou", "giou", "ciou", "smooth_l1"])
-def test_a_mean_starts_after_the_loss_is_complete(name):
+def mean_of_loss(name):
+    return lambda p, t: jnp.mean(getattr(losses, f"{name}_loss")(p, t))
+
+
+@pytest.mark.parametrize(
+    "mean",
+    [
+        *map(mean_of_loss, ["iou", "giou", "ciou", "smooth_l1"]),
+        lambda p, t: reductions.weighted_mean(1 - similarity.giou(p, t)),
+    ],
+)
+def test_a_mean_starts_after_the_loss_is_complete(mean):
     # XLA would take the operations before a sum into the kernel of the sum, a box at a time: `numerics.seam`.
-    loss = getattr(losses, f"{name}_loss")
-    program = compiled(lambda p, t: jnp.mean(loss(p, t)), BOXES, BOXES)
+    program = compiled(mean, BOXES, BOXES)
     sums = [part for part in re.split(r"\n(?=%|ENTRY)", program.as_text()) if re.search(r"\breduce\(", part)]
     assert len(sums) == 1
     assert not re.search(r"\b(subtract|divide|maximum|slice)\(", sums[0])

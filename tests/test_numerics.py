@@ -72,6 +72,18 @@ def test_value_and_derivatives(function, arguments, value, slopes):
     np.testing.assert_allclose(derivatives(function, *arguments), slopes, rtol=1e-6)
 
 
+@pytest.mark.parametrize("exponent", [2, 3.0, 4, 2.5, np.array([0.5, 2, 3, 4])])
+def test_a_power_is_the_same_if_its_exponent_is_known(exponent):
+    x = jnp.array([-1e-9, 0, 0.3, 2])
+
+    def both(x, exponent):
+        return numerics.power(x, exponent), jax.jvp(lambda x: numerics.power(x, exponent), (x,), (x + 3,))[1]
+
+    np.testing.assert_allclose(both(x, exponent), jax.jit(both)(x, exponent), rtol=1e-6)
+    takes_a_logarithm = " pow " in str(jax.make_jaxpr(lambda x: numerics.power(x, exponent))(x))
+    assert takes_a_logarithm == (np.ndim(exponent) > 0 or exponent == 2.5)
+
+
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
