@@ -139,7 +139,8 @@ def main(cache: str) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     options = ["-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts=--strict-markers --doctest-modules"]
-    pytest.main([*options, "--tb=native", "-q", *TESTS, *CORE], plugins=[Worker(commands, answers)])
+    options += ["-m", "not fuzz", "--tb=native", "-q"]
+    pytest.main([*options, *TESTS, *CORE], plugins=[Worker(commands, answers)])
 
 
 if __name__ == "__main__":
