@@ -61,6 +61,12 @@ def test_sides_area_and_centre():
     np.testing.assert_array_equal(boxes.centre(XYXY), [[30, 25], [-1.5, 14]])
 
 
+def test_boxes_may_have_any_leading_axes():
+    batch = np.tile(XYXY, (3, 5, 1, 1))
+    for function in (boxes.sides, boxes.area, boxes.centre, lambda x: boxes.scale(x, 2), boxes.canonicalize):
+        np.testing.assert_array_equal(function(batch)[2, 4], function(XYXY))
+
+
 def test_an_inverted_box_has_signed_sides_and_no_area():
     inverted = jnp.array([[5.0, 0.0, 3.0, 2.0], [5.0, 2.0, 3.0, 0.0]])
     np.testing.assert_array_equal(boxes.sides(inverted), [[-2, 2], [-2, -2]])
@@ -154,6 +160,18 @@ def test_the_offset_of_the_centres_does_not_cancel():
     np.testing.assert_allclose(np.stack(boxes.pair(far_a, far_b).offsets, axis=-1), exact, rtol=0, atol=1e-7)
 
 
+def test_a_side_that_is_right_is_not_pushed():
+    fixed = jnp.array([1.0, 2.0, 4.0, 7.0])
+    slope = jax.jacfwd(lambda x: jnp.stack(boxes.pair(x, fixed).side_changes))(fixed + 0.5)
+    np.testing.assert_array_equal(slope, 0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_areas_count_as_a_trillionth_of_the_hull_at_least():
+    tall, wide = jnp.array([0.0, 0.0, 1e-13, 1.0]), jnp.array([0.0, 0.0, 1.0, 1e-13])
+    np.testing.assert_allclose(boxes.pair(tall, wide).extended_iou, 1e-26 / 1e-12, rtol=1e-9)
+
+
 def test_the_terms_of_a_pair_broadcast():
     a, b = cases.random_pairs(6, seed=3)
     matrix = boxes.pair(jnp.float32(a)[:, None], jnp.float32(b))
@@ -187,6 +205,7 @@ def test_a_check_finds_nothing_in_good_boxes_and_masked_ones():
     soiled = jnp.array([GOOD, FLIPPED, DIVERGED])
     assert report(lambda x: boxes.check(x, where=jnp.array([True, False, False])), soiled) is None
     assert report(lambda x: boxes.check(x, window=jnp.array([-9.0, -9, 9, 9])), soiled[:1]) is None
+    assert report(lambda x: boxes.check(x, where=jnp.zeros((1, 3), bool)), soiled[None]) is None
     assert report(boxes.check, soiled[:0]) is None
 
 
@@ -198,6 +217,8 @@ def test_a_check_refuses_a_window_or_a_mask_that_does_not_fit():
         boxes.check(good, where=jnp.ones(2, bool))
     with pytest.raises(TypeError, match="`where` has dtype float32"):
         boxes.check(good, where=jnp.ones(1))
+    with pytest.raises(ValueError, match=r"`boxes` has shape \(1, 3\), but a box is"):
+        boxes.check(good[:, :3])
 
 
 def test_a_check_reports_through_chexify_and_is_nothing_without_it():

@@ -128,6 +128,7 @@ def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(garbage):
 def test_half_precision_is_promoted_and_nan_shows():
     half = jnp.asarray(LOGITS, jnp.bfloat16)
     assert losses.distribution_focal_loss(half, jnp.asarray(PLACES, jnp.bfloat16)).dtype == jnp.float32
+    assert losses.expected_bin(half).dtype == jnp.float32
     assert jax.grad(lambda x: jnp.sum(losses.expected_bin(x)))(half).dtype == jnp.bfloat16
     assert jnp.isnan(losses.distribution_focal_loss(jnp.zeros(4).at[1].set(jnp.nan), jnp.float32(1)))
     assert jnp.isnan(losses.distribution_focal_loss(jnp.zeros(4), jnp.float32(jnp.nan)))
@@ -141,5 +142,7 @@ def test_wrong_arguments_say_what_is_wanted():
         losses.distribution_focal_loss(jnp.zeros((3, 1)), jnp.zeros(3))
     with pytest.raises(TypeError, match="`targets` has dtype int32"):
         losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3, int))
+    with pytest.raises(TypeError, match="`logits` has dtype int32"):
+        losses.expected_bin(jnp.zeros((3, 9), int))
     with pytest.raises(ValueError, match=r"`log_variance` of shape \(4,\)"):
         losses.gaussian_box_loss(jnp.zeros((3, 4)), jnp.zeros(4), jnp.zeros((3, 4)))

@@ -324,14 +324,18 @@ def defaults(function):
     "function",
     [
         function
-        for name, function in inspect.getmembers(losses, inspect.isfunction)
-        + inspect.getmembers(similarity, inspect.isfunction)
-        if hasattr(reference, name)
+        for module in (losses, similarity)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if hasattr(reference, name) and defaults(function)
     ],
     ids=lambda function: function.__name__,
 )
 def test_the_options_have_the_defaults_of_the_reference(function):
-    assert defaults(function) == defaults(getattr(reference, function.__name__))
+    of_reference = defaults(getattr(reference, function.__name__))
+    assert defaults(function) == of_reference
+    pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(4, seed=41)]
+    needed = {"mean_loss": 0.5} if function is losses.focused_wiou_loss else {}
+    np.testing.assert_array_equal(function(*pair, **needed), function(*pair, **needed, **of_reference))
 
 
 @every_loss
@@ -466,9 +470,36 @@ def test_one_bad_number_among_the_options_of_many_boxes_is_refused():
             loss(jnp.zeros((2, 4)), jnp.zeros((2, 4)), beta=np.array([0.5, -1.0]))
 
 
-def test_an_option_in_half_precision_is_promoted():
-    half = jnp.bfloat16(0.5)
-    assert losses.focused_wiou_loss(jnp.zeros(4), jnp.ones(4), mean_loss=half, alpha=half).dtype == jnp.float32
+def test_an_option_that_turns_out_to_be_0_gives_no_nan():
+    loss = jax.jit(lambda beta: losses.balanced_l1_loss(jnp.zeros(4), jnp.ones(4), beta=beta))
+    assert jnp.isfinite(loss(0.0))
+
+
+def test_bounded_iou_holds_its_targets():
+    pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(50, seed=47)]
+    np.testing.assert_array_equal(jax.grad(lambda *x: jnp.sum(losses.bounded_iou_loss(*x)), 1)(*pair), 0)
+
+
+def test_bounded_iou_draws_back_a_centre_that_is_half_a_side_away():
+    def pull(distance):
+        return jax.grad(losses.bounded_iou_loss)(jnp.array([distance, 0, distance + 2, 2]), jnp.array([0.0, 0, 2, 2]))
+
+    np.testing.assert_allclose(pull(1.0), pull(1 - 2**-10), rtol=1e-2)
+    np.testing.assert_array_equal(pull(1.25), 0)
+
+
+@pytest.mark.parametrize(("kind", "alike"), [("points apart", -1), ("crossed segments", 0), ("equal points", 1)])
+def test_extended_iou_of_empty_boxes_is_decided(kind, alike):
+    a, b = (jnp.array(x) for x in cases.AWKWARD[kind])
+    assert boxes.pair(a, b).extended_iou == alike
+
+
+@rows(lambda row: row.options.keys() - {"image_size"} or defaults(row.loss))
+def test_options_in_half_precision_are_promoted(row):
+    options = defaults(row.loss) | row.options
+    half = {name: jnp.bfloat16(value) for name, value in options.items() if name != "image_size"}
+    pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(4, seed=48)]
+    assert row.loss(*pair, **row.options | half).dtype == jnp.float32
 
 
 @pytest.mark.usefixtures("x64")

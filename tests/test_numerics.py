@@ -44,6 +44,7 @@ def derivatives(function, *arguments):
         (angle, (-0.0, -0.0), 0, [0, 0]),
         (angle, (0, 2), 0, [0.5, 0]),
         (angle, (3, 0), np.pi / 2, [0, -1 / 3]),
+        (angle, (0, -2), np.pi, [-0.5, 0]),
         (angle, (3, 4), np.arctan2(3, 4), [4 / 25, -3 / 25]),
         (angle, (3, -4), np.arctan2(3, -4), [-4 / 25, -3 / 25]),
         (angle, (3e15, 4e15), np.arctan2(3, 4), [4e-15 / 25, -3e-15 / 25]),
@@ -120,6 +121,17 @@ def test_the_second_derivatives_of_a_quotient_and_an_angle_are_the_true_ones():
 )
 def test_a_nan_goes_through(function):
     assert jnp.isnan(function(jnp.float32(jnp.nan)))
+
+
+def test_what_is_too_small_to_divide_by_is_below_the_smallest_number_over_the_precision():
+    limit = jnp.float32(TINY / np.finfo(np.float32).eps)
+    assert not numerics.is_zero(-limit)
+    assert numerics.is_zero(jnp.nextafter(-limit, jnp.float32(0)))
+
+
+def test_a_power_of_what_rounding_left_below_0_makes_no_nan_on_the_way():
+    with jax.debug_nans(True):
+        assert numerics.power(jnp.float32(-1e-9), 0.5) == 0
 
 
 def test_a_nan_goes_through_a_quotient_and_an_angle():

@@ -133,6 +133,33 @@ def test_what_is_no_box_is_refused(name):
         similarity_of(name)(jnp.zeros(4, int), jnp.zeros(4))
 
 
+@pytest.mark.parametrize("name", ["ciou", "siou", "alpha_ciou", "shape_iou"])
+def test_what_needs_a_plane_takes_neither_intervals_nor_solids(name):
+    for a, b, of in ((jnp.zeros(6), jnp.zeros(6), "a"), (jnp.zeros(4), jnp.zeros(2), "b")):
+        with pytest.raises(ValueError, match=f"`{of}` has shape .*, but this takes boxes in the plane"):
+            similarity_of(name)(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("siou", {"theta": 0.0}),
+        ("alpha_iou", {"alpha": -1.0}),
+        ("alpha_giou", {"alpha": 0.0}),
+        ("alpha_diou", {"alpha": 0.0}),
+        ("alpha_ciou", {"alpha": 0.0}),
+        ("mpdiou", {"image_size": (480, 0)}),
+        ("inner_iou", {"ratio": 0.0}),
+        ("focaler_iou", {"upper": 0.0}),
+        ("shape_iou", {"scale": -1.0}),
+        ("nwd", {"constant": 0.0}),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(name, options):
+    with pytest.raises(ValueError, match="but it must"):
+        getattr(similarity, name)(jnp.zeros(4), jnp.zeros(4), **options)
+
+
 def test_ioa_is_the_covered_share_of_the_first_box():
     crowd, box = jnp.array([0.0, 0, 100, 100]), jnp.array([90.0, 0, 110, 10])
     assert similarity.ioa(box, crowd) == 0.5

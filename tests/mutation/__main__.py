@@ -209,6 +209,11 @@ def measure(kept: dict[str, dict], out: pathlib.Path, jobs: int, progress: rich.
     }
 
 
+def failure_without_mutant(worker: Process, test: int) -> str | None:
+    worker.tell("control", test=test)
+    return worker.answer()["failure"]
+
+
 def run(
     mutants: list[Mutant],
     known: dict[str, dict],
@@ -265,9 +270,11 @@ def run(
                 survived = sum(not x["killed_by"] for x in results.values())
                 progress.update(task, advance=1, survived=f"{survived} survived")
             killed += bool(killer)
-            if killer in measured.tests and killed % CONTROL_EVERY == 0 and worker.process:
-                worker.tell("control", test=measured.tests.index(killer))
-                if failure := worker.answer()["failure"]:
+            due = killer in measured.tests and killed % CONTROL_EVERY == 0 and worker.process
+            if due and failure_without_mutant(worker, measured.tests.index(killer)):
+                worker.stop()  # something was left behind: a fresh process decides
+                worker.start()
+                if failure := failure_without_mutant(worker, measured.tests.index(killer)):
                     raise SystemExit(f"{killer} fails without a mutant too, after {mutant.name}: {failure}")
 
     workers = [Process(out, out / "programs", f"worker-{n}") for n in range(jobs)]
