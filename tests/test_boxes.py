@@ -97,6 +97,13 @@ def test_clipping_keeps_what_is_inside_the_window():
     np.testing.assert_array_equal(boxes.clip(outside, window), [40, 10, 40, 10])
 
 
+def test_a_window_of_other_dimensions_is_refused():
+    with pytest.raises(ValueError, match=r"`window` of shape \(2,\)"):
+        boxes.clip(XYXY, jnp.zeros(2))
+    with pytest.raises(TypeError, match="`window` has dtype int32"):
+        boxes.clip(XYXY, jnp.zeros(4, int))
+
+
 def test_canonical_boxes_have_sorted_corners():
     np.testing.assert_array_equal(boxes.canonicalize(jnp.array([5.0, 0.0, 3.0, 2.0])), [3, 0, 5, 2])
 
@@ -104,6 +111,8 @@ def test_canonical_boxes_have_sorted_corners():
 def test_valid_boxes_are_finite_and_not_inverted():
     candidates = jnp.array([[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, jnp.nan, 1], [0, -jnp.inf, 1, 1]])
     assert boxes.is_valid(candidates).tolist() == [True, True, False, False, False]
+    with pytest.raises(TypeError, match="`boxes` has dtype int32"):
+        boxes.is_valid(jnp.zeros((2, 4), int))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +173,39 @@ def test_a_side_that_is_right_is_not_pushed():
     fixed = jnp.array([1.0, 2.0, 4.0, 7.0])
     slope = jax.jacfwd(lambda x: jnp.stack(boxes.pair(x, fixed).side_changes))(fixed + 0.5)
     np.testing.assert_array_equal(slope, 0)
+
+
+def test_the_bound_of_a_centre_that_is_right_is_not_pushed():
+    fixed, centred = jnp.array([1.0, 2.0, 4.0, 7.0]), jnp.array([2.0, 3.0, 3.0, 6.0])
+    slope = jax.jacfwd(lambda x: jnp.stack(boxes.pair(x, fixed).iou_bounds[:2]))(centred)
+    np.testing.assert_array_equal(slope, 0)
+
+
+def test_an_edge_error_is_in_sides_without_regard_to_sign_and_a_thousand_at_most():
+    box = jnp.array([1.0, 2.0, 4.0, 7.0])
+    flipped, point = jnp.array([5.0, 3.0, 3.0, 5.0]), jnp.array([9.0, 9.0, 9.0, 9.0])
+    np.testing.assert_allclose(boxes.pair(box, flipped).edge_error, (4 / 2 + 1 / 2 + 1 / 2 + 2 / 2) / 4, rtol=1e-6)
+    np.testing.assert_allclose(boxes.pair(box, point).edge_error, 1000, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "slope"),
+    [
+        # An edge in line with that of the other box: its distance has derivative 0, the overlap one half.
+        (*cases.AWKWARD["apart, with edges in line"], [5, None, None, None]),
+        # A flipped box whose high edge is at the corner of the hull: the overlap counts, not the corner.
+        ((3.0, 0.0, 1.0, 2.0), (1.0, 0.0, 5.0, 2.0), [None, None, 2, None]),
+    ],
+)
+def test_the_slope_of_a_signed_intersection_where_two_edges_meet(a, b, slope):
+    found = jax.grad(lambda a: boxes.pair(a, jnp.array(b)).signed_intersection)(jnp.array(a))
+    for number, wanted in zip(found, slope, strict=True):
+        assert wanted is None or number == wanted
+
+
+def test_extended_iou_of_empty_boxes_has_no_gradient():
+    a, b = (jnp.array(x) for x in cases.AWKWARD["points apart"])
+    np.testing.assert_array_equal(jax.grad(lambda a: boxes.pair(a, b).extended_iou)(a), 0)
 
 
 @pytest.mark.usefixtures("x64")

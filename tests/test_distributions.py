@@ -96,6 +96,13 @@ def test_extreme_variances_stay_finite(exponent, error):
     assert all(jnp.all(jnp.isfinite(gradient)) for gradient in gradients)
 
 
+@pytest.mark.parametrize(("beyond", "limit"), [(-60.0, -50.0), (60.0, 50.0)])
+def test_a_log_variance_beyond_50_counts_as_50(beyond, limit):
+    box, target = jnp.ones(4), jnp.zeros(4)
+    values = [losses.gaussian_box_loss(box, jnp.full(4, exponent), target) for exponent in (beyond, limit)]
+    assert values[0] == values[1]
+
+
 def test_a_gaussian_at_the_target_pushes_nothing_but_the_variance():
     boxes = jnp.float32(TARGETS[0])
     gradients = jax.grad(losses.gaussian_box_loss, (0, 1))(boxes, jnp.zeros(4), boxes)
@@ -142,6 +149,10 @@ def test_wrong_arguments_say_what_is_wanted():
         losses.distribution_focal_loss(jnp.zeros((3, 1)), jnp.zeros(3))
     with pytest.raises(TypeError, match="`targets` has dtype int32"):
         losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3, int))
+    with pytest.raises(TypeError, match="`logits` has dtype int32"):
+        losses.distribution_focal_loss(jnp.zeros((3, 9), int), jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"`where` has shape \(1,\), but there is one value a box, \(3,\)"):
+        losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3), where=jnp.ones(1, bool))
     with pytest.raises(TypeError, match="`logits` has dtype int32"):
         losses.expected_bin(jnp.zeros((3, 9), int))
     with pytest.raises(ValueError, match=r"`log_variance` of shape \(4,\)"):

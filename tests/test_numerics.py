@@ -56,6 +56,7 @@ def derivatives(function, *arguments):
         (numerics.power, (0, 3), 0, [0, 0]),
         (numerics.power, (4, 0.5), 2, [0.25, 2 * np.log(4)]),
         (numerics.power, (2, 3), 8, [12, 8 * np.log(2)]),
+        (numerics.power, (0.5, 3), 0.125, [0.75, 0.125 * np.log(0.5)]),
         (numerics.maximum, (2, 1), 2, [1, 0]),
         (numerics.maximum, (1, 1), 1, [0.5, 0.5]),
         (numerics.minimum, (2, 1), 1, [0, 1]),
@@ -129,9 +130,15 @@ def test_what_is_too_small_to_divide_by_is_below_the_smallest_number_over_the_pr
     assert numerics.is_zero(jnp.nextafter(-limit, jnp.float32(0)))
 
 
-def test_a_power_of_what_rounding_left_below_0_makes_no_nan_on_the_way():
+def test_there_is_no_nan_on_the_way():
     with jax.debug_nans(True):
         assert numerics.power(jnp.float32(-1e-9), 0.5) == 0
+        assert numerics.smooth_absolute(jnp.float32(0), 0.0) == 0
+
+
+def test_a_quotient_has_the_limit_that_was_decided_only_where_it_has_none():
+    quotients = numerics.divide(jnp.array([0.0, 6.0, 5.0]), jnp.array([0.0, 3.0, 0.0]), otherwise=1)
+    np.testing.assert_array_equal(quotients, [1, 2, 1])
 
 
 def test_a_nan_goes_through_a_quotient_and_an_angle():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import reductions
+from jaxbox import losses, reductions
 
 VALUES = jnp.array([[1.0, 2.0], [4.0, 8.0]])
 MASK = jnp.array([[True, False], [True, True]])
@@ -84,6 +84,20 @@ def test_the_running_mean_has_no_gradient():
     gradients = jax.grad(lambda mean, x: reductions.update_mean(mean, x, momentum=0.5), (0, 1))(1.0, VALUES)
     for gradient in gradients:
         np.testing.assert_array_equal(gradient, 0)
+
+
+def test_a_running_mean_of_0_gives_no_nan():
+    loss = jax.jit(lambda mean: losses.focused_wiou_loss(jnp.ones(4), jnp.ones(4), mean_loss=mean))
+    assert loss(0.0) == 0
+
+
+@pytest.mark.parametrize("option", ["mean_loss", "alpha", "delta"])
+def test_the_weight_that_a_running_mean_makes_is_held_constant(option):
+    def loss(value):
+        options = {"mean_loss": 0.5} | {option: value}
+        return losses.focused_wiou_loss(jnp.array([0.0, 0, 2, 2]), jnp.array([1.0, 0, 4, 2]), **options)
+
+    assert jax.grad(loss)(0.7) == 0
 
 
 def test_the_running_mean_takes_half_precision_and_is_float32():

@@ -160,6 +160,17 @@ def test_an_option_that_makes_no_sense_is_refused(name, options):
         getattr(similarity, name)(jnp.zeros(4), jnp.zeros(4), **options)
 
 
+def test_siou_does_not_push_along_an_axis_on_which_the_centres_agree():
+    slope = jax.grad(similarity.siou)(jnp.array([0.0, 3.0, 2.0, 5.0]), jnp.array([0.0, 0.0, 2.0, 2.0]))
+    assert slope[0] + slope[2] == 0
+    assert slope[1] + slope[3] != 0
+
+
+def test_bounds_that_turn_out_to_be_equal_give_no_nan():
+    alike = jax.jit(lambda bound: similarity.focaler_iou(jnp.ones(4), jnp.ones(4), lower=bound, upper=bound))
+    assert jnp.isfinite(alike(1.0))
+
+
 def test_ioa_is_the_covered_share_of_the_first_box():
     crowd, box = jnp.array([0.0, 0, 100, 100]), jnp.array([90.0, 0, 110, 10])
     assert similarity.ioa(box, crowd) == 0.5

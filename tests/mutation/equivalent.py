@@ -60,12 +60,6 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ): "the powers of both shares are divided by their sum, so that only their ratio counts",
     (
         "jaxbox/losses/overlap.py",
-        "focal_eiou_loss",
-        "weight = lax.stop_gradient(numerics.power(similarity.iou(predictions, targets), gamma))",
-        "weight = lax.stop_gradient(jnp.power(similarity.iou(predictions, targets), gamma))",
-    ): "the weight is held, so that only its value counts",
-    (
-        "jaxbox/losses/overlap.py",
         "focused_wiou_loss",
         "iou_losses = lax.stop_gradient(iou_loss(predictions, targets))",
         "iou_losses = iou_loss(predictions, targets)",
@@ -94,4 +88,70 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "return jnp.sum(jax.nn.softmax(logits, axis=-1) * _bins(logits), axis=-1)",
         "return jnp.sum(jax.nn.softmax(logits) * _bins(logits), axis=-1)",
     ): "the last axis is the default of softmax",
+    (
+        "jaxbox/numerics.py",
+        "_power",
+        "return jnp.where(x <= 0, 0, jnp.power(jnp.where(x <= 0, 1, x), exponent))",
+        "return jnp.where(x <= 0, 0, jnp.power(jnp.where(x < 0, 1, x), exponent))",
+    ): "the outer choice replaces what is there at 0, and has a rule of its own for derivatives",
+    (
+        "jaxbox/numerics.py",
+        "_power",
+        "return jnp.where(x <= 0, 0, jnp.power(jnp.where(x <= 0, 1, x), exponent))",
+        "return jnp.where(x <= 0, 0, jnp.power(jnp.where(x <= 0, 2, x), exponent))",
+    ): "the outer choice replaces what is there at 0, and has a rule of its own for derivatives",
+    (
+        "jaxbox/numerics.py",
+        "_log_cosh",
+        "near = size < 1",
+        "near = size <= 1",
+    ): "both forms hold at 1",
+    (
+        "jaxbox/numerics.py",
+        "_compare_in_chunks_jvp.one_by_one",
+        'padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)], mode="edge").reshape(chunks, rows, -1)',
+        "padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)]).reshape(chunks, rows, -1)",
+    ): "the derivatives of these rows are counted 0 times, and those of a row of zeros are finite as well",
+    (
+        "jaxbox/boxes.py",
+        "assert_aligned",
+        "arrays[names[0]],",
+        "arrays[names[1]],",
+    ): "the shapes are equal by then",
+    (
+        "jaxbox/boxes.py",
+        "check",
+        "assert_boxes(boxes=boxes, window=window)",
+        "pass",
+    ): "`clip` asserts the same in the next line",
+    (
+        "jaxbox/boxes.py",
+        "check",
+        "assert_boxes(boxes=boxes, window=window)",
+        "assert_boxes(window=window)",
+    ): "`clip` asserts the same in the next line",
+    (
+        "jaxbox/boxes.py",
+        "check",
+        "assert_boxes(boxes=boxes, window=window)",
+        "assert_boxes(boxes=boxes)",
+    ): "`clip` asserts the same in the next line",
+    (
+        "jaxbox/losses/distributions.py",
+        "distribution_focal_loss",
+        "loss = -jnp.sum(weights * jax.nn.log_softmax(logits, axis=-1), axis=-1)",
+        "loss = -jnp.sum(weights * jax.nn.log_softmax(logits), axis=-1)",
+    ): "the last axis is the default of log_softmax",
+    (
+        "jaxbox/losses/distributions.py",
+        "gaussian_box_loss",
+        "boxes.assert_aligned(predictions=predictions, log_variance=log_variance, targets=targets)",
+        "boxes.assert_aligned(log_variance=log_variance, targets=targets)",
+    ): "`prepared` asserts that predictions and targets are aligned",
+    (
+        "jaxbox/losses/distributions.py",
+        "gaussian_box_loss",
+        "boxes.assert_aligned(predictions=predictions, log_variance=log_variance, targets=targets)",
+        "boxes.assert_aligned(predictions=predictions, log_variance=log_variance)",
+    ): "`prepared` asserts that predictions and targets are aligned",
 }
