@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 
@@ -15,7 +16,7 @@ LAUNCHERS = {"srun": "SLURM_STEP_NUM_TASKS", "mpirun": "OMPI_COMM_WORLD_SIZE"}  
 REMEDY = f"set {ADDRESS} to host:port of the first process, {COUNT}, and {NUMBER} from 0"
 
 
-def launch(environment: Mapping[str, str]) -> dict[str, object] | None:
+def launch(environment: Mapping[str, str]) -> dict[str, Any] | None:
     """How this process was launched, by its environment variables alone.
 
     Args:
@@ -55,7 +56,7 @@ def launch(environment: Mapping[str, str]) -> dict[str, object] | None:
 
 
 @contextlib.contextmanager
-def joined(arguments: dict[str, object] | None) -> Iterator[None]:
+def joined(arguments: dict[str, Any] | None) -> Iterator[None]:
     """Joins the other processes, which see each other's devices from then on. Must come before any computation.
 
     A process that fails ends without waiting for the others, which JAX would do; they then cannot go on either, and end
@@ -85,7 +86,7 @@ def joined(arguments: dict[str, object] | None) -> Iterator[None]:
         raise
 
 
-def connect(arguments: dict[str, object]) -> None:
+def connect(arguments: dict[str, Any]) -> None:
     """Waits until all processes are there: for 5 minutes, after which JAX ends the process.
 
     Args:
@@ -98,13 +99,12 @@ def connect(arguments: dict[str, object]) -> None:
 
     def initialize() -> None:
         try:
-            jax.distributed.initialize(**arguments)  # pyright: ignore[reportArgumentType] # they are of several types
+            jax.distributed.initialize(**arguments)
         except ValueError as error:
             failures.append(error)
 
-    waiting = threading.Thread(
-        target=initialize, daemon=True
-    )  # Python hears no interrupt in a thread that waits in C++
+    # Python hears no interrupt in a thread that waits in C++.
+    waiting = threading.Thread(target=initialize, daemon=True)
     waiting.start()
     waiting.join()
     for error in failures:
