@@ -12,164 +12,67 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.experimental import checkify
 
-from jaxbox import numerics
+from jaxbox import _checks, numerics
 
 
-def _require(assertion: Callable[..., None], *args: object, error: type[Exception], message: str) -> None:
-    assertion(*args, custom_message=message, include_default_message=False, exception_type=error)
+__all__ = [
+    "Intervals",
+    "absolute_to_normalized",
+    "area",
+    "canonicalize",
+    "centre",
+    "check",
+    "clip",
+    "cxcywh_to_xyxy",
+    "is_valid",
+    "normalized_to_absolute",
+    "scale",
+    "sides",
+    "xywh_to_xyxy",
+    "xyxy_to_cxcywh",
+    "xyxy_to_xywh",
+    "xyxy_to_yxyx",
+    "yxyx_to_xyxy",
+]
 
 
-def _shapes(arrays: dict[str, chex.Array]) -> str:
-    return " and ".join(f"`{name}` of shape {array.shape}" for name, array in arrays.items())
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["ends"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Intervals:
+    """Intervals, whose last axis of 2 is meant: the low end, then the high end.
 
+    Every function of boxes takes them, `losses.giou_loss(Intervals(predictions), Intervals(targets))`, and returns
+    arrays. A plain array with a last axis of 2 is refused, as it may hold the corners `[..., 2, 2]` of boxes.
 
-def assert_float(**arrays: chex.Array) -> None:
-    """Asserts that every argument is a floating point array.
-
-    Args:
-      **arrays: arguments of the caller under their own names, which the message repeats.
-
-    Raises:
-      TypeError: if one is not an array, or not of floating point.
+    Attributes:
+      ends: `[..., 2]`.
     """
-    for name, array in arrays.items():
-        if not (isinstance(array, (jax.Array, np.ndarray)) or hasattr(array, "__jax_array__")):
-            raise TypeError(
-                f"`{name}` is a {type(array).__name__}, not an array. Write `jnp.asarray({name}, jnp.float32)`."
-            )
-        _require(
-            chex.assert_type,
-            array,
-            float,
-            error=TypeError,
-            message=f"`{name}` has dtype {array.dtype}, but only floating point has a gradient. "
-            f"Write `{name}.astype(jnp.float32)`.",
-        )
+
+    ends: chex.Array
+
+    dimensions = 1  # of the boxes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the ends."""
+        return self.ends.shape
+
+    def __jax_array__(self) -> jax.Array:
+        """The ends as an array."""
+        return jnp.asarray(self.ends)
 
 
-def assert_aligned(**arrays: chex.Array) -> None:
-    """Asserts that every argument is a floating point array, `[..., k]`, and that all have one shape.
-
-    Args:
-      **arrays: arguments of the caller under their own names, which the message repeats.
-
-    Raises:
-      TypeError: if one is not an array, or not of floating point.
-      ValueError: if one has no axis, or two shapes differ.
-    """
-    assert_float(**arrays)
-    names = list(arrays)
-    _require(
-        chex.assert_equal_shape,
-        list(arrays.values()),
-        error=ValueError,
-        message=f"Got {_shapes(arrays)}, but a loss takes pairs and does not broadcast. If that is meant, write "
-        f"`jnp.broadcast_to({names[1]}, {names[0]}.shape)`; `similarity.pairwise` compares all with all.",
-    )
-    _require(
-        chex.assert_axis_dimension_gt,
-        arrays[names[0]],
-        -1,
-        0,
-        error=ValueError,
-        message=f"Got {_shapes(arrays)}, but the last axis must hold the coordinates. Write `{names[0]}[..., None]`.",
-    )
-
-
-def assert_boxes(*, planar: bool = False, **boxes: chex.Array) -> None:
-    """Asserts that every argument is an array of boxes, `[..., 2n]`, with the same `n` of 1, 2 or 3.
-
-    Args:
-      planar: whether `n` must be 2.
-      **boxes: arguments of the caller under their own names, which the message repeats.
-
-    Raises:
-      TypeError: if one is not an array, or not of floating point.
-      ValueError: if a last axis is of another length.
-    """
-    assert_float(**boxes)
-    for name, array in boxes.items():
-        _require(
-            chex.assert_axis_dimension_comparator,
-            array,
-            -1,
-            lambda length: length in (2, 4, 6),
-            "of 2, 4 or 6",
-            error=ValueError,
-            message=f"`{name}` has shape {array.shape}, but a box is `[..., 2n]`, the low corner and then the high "
-            f"corner: 2, 4 or 6 numbers. From rows with more columns take `{name}[..., :4]`.",
-        )
-        if planar:
-            _require(
-                chex.assert_axis_dimension,
-                array,
-                -1,
-                4,
-                error=ValueError,
-                message=f"`{name}` has shape {array.shape}, but this takes boxes in the plane, `[..., 4]`. "
-                "For intervals and solids take a function without angles, such as `diou`.",
-            )
-    _require(
-        chex.assert_equal_shape_suffix,
-        list(boxes.values()),
-        1,
-        error=ValueError,
-        message=f"Got {_shapes(boxes)}, but boxes of different dimensions have nothing in common. Give all of them the "
-        "same last axis.",
-    )
-
-
-def assert_shape(shape: tuple[int, ...], **arrays: chex.Array) -> None:
-    """Asserts that every argument has a shape.
-
-    Args:
-      shape: the shape of one value a box.
-      **arrays: arguments of the caller under their own names, which the message repeats.
-
-    Raises:
-      ValueError: if one has another shape.
-    """
-    for name, array in arrays.items():
-        _require(
-            chex.assert_shape,
-            array,
-            shape,
-            error=ValueError,
-            message=f"`{name}` has shape {array.shape}, but there is one value a box, {shape}. If that is meant, write "
-            f"`jnp.broadcast_to({name}, {shape})`.",
-        )
-
-
-def assert_mask(where: chex.Array, shape: tuple[int, ...]) -> None:
-    """Asserts that an argument called `where` is a boolean array of a shape.
-
-    Args:
-      where: the mask.
-      shape: the shape of one value a box.
-
-    Raises:
-      TypeError: if it is not an array of booleans.
-      ValueError: if it has another shape.
-    """
-    if not hasattr(where, "dtype"):
-        raise TypeError(f"`where` is a {type(where).__name__}, not an array. Write `jnp.asarray(where, bool)`.")
-    _require(
-        chex.assert_type,
-        where,
-        bool,
-        error=TypeError,
-        message=f"`where` has dtype {where.dtype}, but a mask is boolean. Write `where != 0`; "
-        "weights go into `reductions.weighted_mean`.",
-    )
-    assert_shape(shape, where=where)
+def _of_boxes(**checks: Any) -> Callable[[_checks.Function], _checks.Function]:  # noqa: ANN401
+    """Makes a public function of a formula that takes `boxes`."""
+    return _checks.checked(_checks.of_boxes("boxes", **checks))
 
 
 def _corners(coordinates: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
@@ -188,6 +91,7 @@ def _join(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.moveaxis(jnp.concatenate([first, second]), 0, -1)
 
 
+@_of_boxes()
 def xywh_to_xyxy(boxes: chex.Array) -> jax.Array:
     """Converts low corner and sides to corners. COCO annotations are in this layout.
 
@@ -197,11 +101,11 @@ def xywh_to_xyxy(boxes: chex.Array) -> jax.Array:
     Returns:
       Low corner, then high corner, `[..., 2n]`.
     """
-    assert_boxes(boxes=boxes)
     low, sides = _split(boxes)
     return _join(low, low + sides)
 
 
+@_of_boxes()
 def xyxy_to_xywh(boxes: chex.Array) -> jax.Array:
     """Converts corners to low corner and sides.
 
@@ -211,11 +115,11 @@ def xyxy_to_xywh(boxes: chex.Array) -> jax.Array:
     Returns:
       Low corner, then sides, `[..., 2n]`.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return _join(low, high - low)
 
 
+@_of_boxes()
 def cxcywh_to_xyxy(boxes: chex.Array) -> jax.Array:
     """Converts centre and sides to corners. DETR and YOLO heads predict this layout.
 
@@ -225,11 +129,11 @@ def cxcywh_to_xyxy(boxes: chex.Array) -> jax.Array:
     Returns:
       Low corner, then high corner, `[..., 2n]`.
     """
-    assert_boxes(boxes=boxes)
     middle, sides = _split(boxes)
     return _join(middle - sides / 2, middle + sides / 2)
 
 
+@_of_boxes()
 def xyxy_to_cxcywh(boxes: chex.Array) -> jax.Array:
     """Converts corners to centre and sides.
 
@@ -239,11 +143,11 @@ def xyxy_to_cxcywh(boxes: chex.Array) -> jax.Array:
     Returns:
       Centre, then sides, `[..., 2n]`.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return _join((low + high) / 2, high - low)
 
 
+@_of_boxes()
 def yxyx_to_xyxy(boxes: chex.Array) -> jax.Array:
     """Reverses the order of the axes in each corner. TensorFlow boxes often start with y.
 
@@ -253,11 +157,11 @@ def yxyx_to_xyxy(boxes: chex.Array) -> jax.Array:
     Returns:
       The same corners with their first axis first, `[..., 2n]`.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return _join(low[::-1], high[::-1])
 
 
+@_of_boxes()
 def xyxy_to_yxyx(boxes: chex.Array) -> jax.Array:
     """Reverses the order of the axes in each corner: the inverse of `yxyx_to_xyxy`, which is the same function.
 
@@ -270,12 +174,14 @@ def xyxy_to_yxyx(boxes: chex.Array) -> jax.Array:
     return yxyx_to_xyxy(boxes)
 
 
-def normalized_to_absolute(boxes: chex.Array, image_size: Sequence[chex.Numeric]) -> jax.Array:
+@_of_boxes()
+def normalized_to_absolute(boxes: chex.Array, image_size: chex.Array | Sequence[chex.Numeric]) -> jax.Array:
     """Multiplies boxes in units of the image by its size in pixels.
 
     Args:
       boxes: `[..., 2n]`, with coordinates in `[0, 1]` inside the image.
-      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x.
+      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x. An array
+        `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
 
     Returns:
       Boxes in pixels, `[..., 2n]`.
@@ -283,18 +189,19 @@ def normalized_to_absolute(boxes: chex.Array, image_size: Sequence[chex.Numeric]
     Raises:
       ValueError: if `image_size` does not have `n` numbers.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
-    size = _size(low, image_size)
+    size = _before(low, jnp.moveaxis(jnp.asarray(image_size), -1, 0)[::-1])
     return _join(low * size, high * size)
 
 
-def absolute_to_normalized(boxes: chex.Array, image_size: Sequence[chex.Numeric]) -> jax.Array:
+@_of_boxes()
+def absolute_to_normalized(boxes: chex.Array, image_size: chex.Array | Sequence[chex.Numeric]) -> jax.Array:
     """Divides boxes in pixels by the size of the image.
 
     Args:
       boxes: `[..., 2n]`, in pixels.
-      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x.
+      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x. An array
+        `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
 
     Returns:
       Boxes in units of the image, with coordinates in `[0, 1]` inside it, `[..., 2n]`.
@@ -302,23 +209,17 @@ def absolute_to_normalized(boxes: chex.Array, image_size: Sequence[chex.Numeric]
     Raises:
       ValueError: if `image_size` does not have `n` numbers.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
-    size = _size(low, image_size)
+    size = _before(low, jnp.moveaxis(jnp.asarray(image_size), -1, 0)[::-1])
     return _join(low / size, high / size)
 
 
-def _size(low: jax.Array, image_size: Sequence[chex.Numeric]) -> jax.Array:
-    n = low.shape[0]
-    if len(image_size) != n:
-        raise ValueError(
-            f"`image_size` is {image_size}, but boxes `[..., {2 * n}]` need {n} numbers, the last one along x. For an "
-            "image `[height, width, channels]` write `image.shape[:2]`."
-        )
-    size = jnp.stack([jnp.asarray(length, low.dtype) for length in reversed(image_size)])
-    return size.reshape((n,) + (1,) * (low.ndim - 1))
+def _before(halves: jax.Array, numbers: jax.Array) -> jax.Array:
+    """Numbers `[n]`, or with an axis for each one of the boxes, in a shape that goes with halves `[n, ...]`."""
+    return numbers if numbers.ndim == halves.ndim else numbers.reshape(-1, *(1,) * (halves.ndim - 1))
 
 
+@_of_boxes()
 def sides(boxes: chex.Array) -> jax.Array:
     """The sides of boxes, negative where a box is inverted.
 
@@ -328,11 +229,11 @@ def sides(boxes: chex.Array) -> jax.Array:
     Returns:
       Lengths in the unit of the boxes, `[..., n]`.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return jnp.moveaxis(high - low, 0, -1)
 
 
+@_of_boxes()
 def area(boxes: chex.Array) -> jax.Array:
     """The area of boxes; the length of intervals, the volume of solids. An inverted box is empty.
 
@@ -345,11 +246,11 @@ def area(boxes: chex.Array) -> jax.Array:
     Gradient:
       That of the product of the sides; a side of exactly 0 can grow, a negative one has derivative 0.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return _area(list(high - low))
 
 
+@_of_boxes()
 def centre(boxes: chex.Array) -> jax.Array:
     """The centre of boxes.
 
@@ -359,33 +260,35 @@ def centre(boxes: chex.Array) -> jax.Array:
     Returns:
       Points in the unit of the boxes, `[..., n]`.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return jnp.moveaxis((low + high) / 2, 0, -1)
 
 
+@_of_boxes(factor=_checks.FINITE)
 def scale(boxes: chex.Array, factor: chex.Numeric) -> jax.Array:
     """Scales boxes about their own centres.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
-      factor: what the sides are multiplied by; may be traced.
+      factor: what the sides are multiplied by; finite, `()` or one a box, may be traced.
 
     Returns:
       Boxes with the same centres, `[..., 2n]`.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
-    margin = (high - low) * (jnp.asarray(factor, low.dtype) - 1) / 2
+    factor = jnp.asarray(factor, low.dtype)
+    margin = (high - low) * ((factor[None] if factor.ndim else factor) - 1) / 2
     return _join(low - margin, high + margin)
 
 
+@_of_boxes(window="window")
 def clip(boxes: chex.Array, window: chex.Array) -> jax.Array:
     """Clips boxes to a window. A box outside collapses onto the nearest edge of the window.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
-      window: `[2n]`, one box in the same unit, which all boxes are clipped to.
+      window: `[2n]`, one box in the same unit, which all boxes are clipped to. `[..., 2n]` is one an image or a box, and
+        its leading axes are the first ones of the boxes.
 
     Returns:
       Boxes inside the window, `[..., 2n]`.
@@ -393,12 +296,13 @@ def clip(boxes: chex.Array, window: chex.Array) -> jax.Array:
     Gradient:
       1 for a coordinate inside the window, 0 outside, 1/2 on its edge.
     """
-    assert_boxes(boxes=boxes, window=window)
+    boxes, window = numerics.promote(boxes, window)
     low, high = _split(boxes)
-    window_low, window_high = (half.reshape((-1,) + (1,) * (low.ndim - 1)) for half in _split(window))
+    window_low, window_high = (_before(low, half) for half in _split(window))
     return _join(jnp.clip(low, window_low, window_high), jnp.clip(high, window_low, window_high))
 
 
+@_of_boxes()
 def canonicalize(boxes: chex.Array) -> jax.Array:
     """Sorts the corners of boxes, so that none is inverted.
 
@@ -411,11 +315,11 @@ def canonicalize(boxes: chex.Array) -> jax.Array:
     Gradient:
       That of a permutation; one half each where two coordinates coincide.
     """
-    assert_boxes(boxes=boxes)
     first, second = _split(boxes)
     return _join(numerics.minimum(first, second), numerics.maximum(first, second))
 
 
+@_of_boxes()
 def is_valid(boxes: chex.Array) -> jax.Array:
     """Tells which boxes are finite and not inverted. A side may be 0.
 
@@ -425,11 +329,11 @@ def is_valid(boxes: chex.Array) -> jax.Array:
     Returns:
       A boolean array `[...]`, fit for the `where` of a loss.
     """
-    assert_boxes(boxes=boxes)
     low, high = _split(boxes)
     return jnp.all(jnp.isfinite(low) & jnp.isfinite(high) & (high >= low), axis=0)
 
 
+@_of_boxes(window="window")
 def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Array | None = None) -> None:
     """Checks the values of boxes inside a compiled function, for debugging: finite, not inverted, inside a window.
 
@@ -450,14 +354,13 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
-      window: `[2n]`, one box in the same unit, such as the whole image, or None.
+      window: `[2n]`, one box in the same unit, such as the whole image, or one an image as for `clip`, or None.
       where: boolean mask, `[...]`: rows that are False are not checked; or None.
 
     Raises:
       JaxRuntimeError: from `error.throw()` of checkify, or from the function that chexify made. It names the first box
         that is at fault, its place and its values.
     """
-    assert_boxes(boxes=boxes)
     promoted = numerics.promote(boxes)[0]
     low, high = _split(promoted)
     faults = {
@@ -465,11 +368,9 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
         "is inverted: a high coordinate is below its low one": jnp.any(high < low, axis=0),
     }
     if window is not None:
-        assert_boxes(boxes=boxes, window=window)
         faults["is not inside the window {window}"] = jnp.any(clip(boxes, window) != promoted, axis=-1)
     for fault, found in faults.items():
         if where is not None:
-            assert_mask(where, promoted.shape[:-1])
             found = found & where
         if found.size == 0:
             continue
@@ -480,8 +381,12 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
         )
 
 
-def _area(lengths: Sequence[jax.Array]) -> jax.Array:
-    return functools.reduce(operator.mul, map(numerics.positive_part, lengths))
+def _area(lengths: Sequence[jax.Array], units: Sequence[jax.Array] | None = None) -> jax.Array:
+    return functools.reduce(operator.mul, map(numerics.positive_part, _in_units(lengths, units)))
+
+
+def _in_units(lengths: Sequence[jax.Array], units: Sequence[jax.Array] | None) -> Sequence[jax.Array]:
+    return lengths if units is None else list(map(operator.truediv, lengths, units))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -503,23 +408,32 @@ class Pair:
     offsets: list[jax.Array]
 
     @functools.cached_property
+    def units(self) -> list[jax.Array] | None:
+        """Lengths that areas are measured in, one an axis: powers of two, so that no bit of a ratio changes.
+
+        The volume of a solid of sides of 1e-15 is below the smallest float32. An interval and a box in the plane need
+        none: None.
+        """
+        return None if len(self.offsets) < 3 else list(map(numerics.power_of_two, self.hull))
+
+    @functools.cached_property
     def area_a(self) -> jax.Array:
-        """Area of the first box."""
-        return _area(self.sides_a)
+        """Area of the first box, in `units`."""
+        return _area(self.sides_a, self.units)
 
     @functools.cached_property
     def area_b(self) -> jax.Array:
-        """Area of the second box."""
-        return _area(self.sides_b)
+        """Area of the second box, in `units`."""
+        return _area(self.sides_b, self.units)
 
     @functools.cached_property
     def intersection(self) -> jax.Array:
-        """Area that both boxes cover."""
-        return _area(self.overlaps)
+        """Area that both boxes cover, in `units`."""
+        return _area(self.overlaps, self.units)
 
     @functools.cached_property
     def union(self) -> jax.Array:
-        """Area that either box covers."""
+        """Area that either box covers, in `units`."""
         return self.area_a + self.area_b - self.intersection
 
     @functools.cached_property
@@ -538,8 +452,8 @@ class Pair:
 
     @functools.cached_property
     def hull_area(self) -> jax.Array:
-        """Area of the hull."""
-        return functools.reduce(operator.mul, self.hull)
+        """Area of the hull, in `units`."""
+        return functools.reduce(operator.mul, _in_units(self.hull, self.units))
 
     @functools.cached_property
     def squared_diagonal(self) -> jax.Array:
@@ -650,7 +564,10 @@ class Pair:
     @functools.cached_property
     def ioa(self) -> jax.Array:
         """Intersection over the area of the first box, in `[0, 1]`. An empty one has 1 if both are equal, else 0."""
-        return numerics.divide(self.intersection, self.area_a, otherwise=self.equal.astype(self.area_a.dtype))
+        # In units of its own sides, since the hull can be larger than those by more than float32 holds.
+        units = None if self.units is None else list(map(numerics.power_of_two, map(numerics.absolute, self.sides_a)))
+        area = _area(self.sides_a, units)
+        return numerics.divide(_area(self.overlaps, units), area, otherwise=self.equal.astype(area.dtype))
 
     def _ratio_of_areas(self, numerator: jax.Array, denominator: jax.Array) -> jax.Array:
         return jnp.where(self.equal, 1, numerics.divide(numerator, denominator))
@@ -692,20 +609,21 @@ class Pair:
         return weight * self.aspect
 
     def scaled(self, ratio: chex.Numeric) -> "Pair":
-        """The geometry of the boxes scaled about their own centres.
+        """The geometry of the boxes scaled about their own centres, in a unit of length of `ratio`.
 
         Args:
           ratio: what the sides are multiplied by; may be traced.
 
         Returns:
-          A pair with the same offsets.
+          A pair with the same sides, and offsets divided by the ratio.
         """
         ratio = jnp.asarray(ratio, self.offsets[0].dtype)
-        sides_a, sides_b = [side * ratio for side in self.sides_a], [side * ratio for side in self.sides_b]
-        # The centre of the second box is the origin: scaled corners, far from an origin of their own, would round.
-        axes = zip(sides_a, sides_b, self.offsets, strict=True)
+        # In units of the ratio, in which the sides are what they were: scaled ones could be too small, or too large, to
+        # be multiplied. The centre of the second box is the origin: far from it corners would round.
+        offsets = [x / ratio for x in self.offsets]
+        axes = zip(self.sides_a, self.sides_b, offsets, strict=True)
         overlaps = [_overlap(x - a / 2, x + a / 2, -b / 2, b / 2) for a, b, x in axes]
-        return Pair(sides_a, sides_b, overlaps, self.offsets)
+        return Pair(self.sides_a, self.sides_b, overlaps, offsets)
 
 
 def _overlap(low_a: jax.Array, high_a: jax.Array, low_b: jax.Array, high_b: jax.Array) -> jax.Array:
@@ -737,7 +655,7 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
     Gradient:
       Where two edges coincide, one half each.
     """
-    assert_boxes(a=a, b=b)
+    _checks.assert_one_dimension({"a": a, "b": b})
     rank = max(a.ndim, b.ndim)
     expanded = (jnp.expand_dims(box, range(rank - box.ndim)) for box in (a, b))
     (low_a, high_a), (low_b, high_b) = map(_corners, numerics.unstack(*expanded))
@@ -749,3 +667,7 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
         # Centre minus centre would cancel: by 3e-3 of a DIoU, in float32 at coordinates of 1e5.
         offsets=[((low_a - low_b) + (high_a - high_b)) / 2 for low_a, high_a, low_b, high_b in axes],
     )
+
+
+def __dir__() -> list[str]:
+    return __all__

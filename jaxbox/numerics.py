@@ -30,8 +30,9 @@ def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
     Returns:
       The same arrays, all float32 or all float64.
     """
-    dtype = _dtype_to_compute_in(arrays)
-    return tuple(jnp.asarray(array).astype(dtype) for array in arrays)
+    known = [jnp.asarray(array) for array in arrays]
+    dtype = _dtype_to_compute_in(known)
+    return tuple(array.astype(dtype) for array in known)
 
 
 def _dtype_to_compute_in(arrays):
@@ -76,8 +77,9 @@ def unstack(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
     Returns:
       For each, `k` arrays `[...]`; all float32 or all float64.
     """
-    dtype = _dtype_to_compute_in(arrays)
-    return tuple(_unstack(dtype, jnp.asarray(array)) for array in arrays)
+    known = [jnp.asarray(array) for array in arrays]
+    dtype = _dtype_to_compute_in(known)
+    return tuple(_unstack(dtype, array) for array in known)
 
 
 def _share(wins, x, y):
@@ -134,6 +136,20 @@ def minimum(x: jax.Array, y: chex.Numeric) -> jax.Array:
       The smaller of the two.
     """
     return _minimum(x, jnp.asarray(y, x.dtype))
+
+
+def clip(x: jax.Array, lower: chex.Numeric, upper: chex.Numeric) -> jax.Array:
+    """The number of an interval that is nearest to `x`, with derivative 1/2 on an end of it, as for `maximum`.
+
+    Args:
+      x: any real numbers.
+      lower: the low end, of a shape that broadcasts against `x`.
+      upper: the high end, not below `lower`.
+
+    Returns:
+      `x` inside the interval, else the nearer end.
+    """
+    return maximum(minimum(x, upper), lower)
 
 
 @jax.custom_jvp
@@ -310,8 +326,7 @@ def angle_between(x: jax.Array, y: jax.Array, x_star: jax.Array, y_star: jax.Arr
 
 @jax.custom_jvp
 def _smooth_absolute(x, width):
-    slope = _smooth_sign(x, width)
-    return slope * (x - slope * width / 2)
+    return _smooth_sign(x, width) * (x - jnp.clip(x, -width, width) / 2)
 
 
 @_smooth_absolute.defjvp
@@ -328,12 +343,12 @@ def _smooth_sign(x, width):
 def smooth_absolute(x: jax.Array, width: chex.Numeric) -> jax.Array:
     """The absolute value with its corner rounded: `x**2 / (2 width)` within `width` of 0, `|x| - width / 2` beyond.
 
-    Both branches are `s * (x - s * width / 2)` for `s = clip(x, -width, width) / width`, which is also the derivative.
-    Written as a difference of squares the derivative cancels for small `x`.
+    Both branches are `s * (x - clip(x, -width, width) / 2)` for `s = clip(x, -width, width) / width`, which is also the
+    derivative. Written as a difference of squares the derivative cancels for small `x`.
 
     Args:
       x: any real numbers.
-      width: half the width of the rounded part, not negative; may be traced. 0 gives `absolute`.
+      width: half the width of the rounded part, not negative; may be traced. 0 gives `absolute`, infinity gives 0.
 
     Returns:
       The rounded absolute value, `[0, inf)`; 0 with derivative 0 at 0.
@@ -359,7 +374,8 @@ def power(x: jax.Array, exponent: chex.Numeric) -> jax.Array:
 
     Args:
       x: numbers that are not negative; what rounding left below 0 counts as 0.
-      exponent: a number; may be traced.
+      exponent: a number; may be traced. One above 1e3 over the precision, 1e10 in float32, counts as that: the power
+        of every number below 1 is then 0, to the last bit.
 
     Returns:
       The power.
@@ -367,7 +383,7 @@ def power(x: jax.Array, exponent: chex.Numeric) -> jax.Array:
     known = not isinstance(exponent, core.Tracer) and np.ndim(exponent) == 0
     if known and exponent in (2, 3, 4):  # XLA takes a logarithm of each number for a power, and none for a product
         return lax.integer_pow(jnp.where(x <= 0, 0, x), int(exponent))
-    return _power(x, jnp.asarray(exponent, x.dtype))
+    return _power(x, jnp.clip(jnp.asarray(exponent, x.dtype), max=1e3 / jnp.finfo(x.dtype).eps))
 
 
 @jax.custom_jvp
@@ -401,7 +417,12 @@ def log_cosh(x: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _log1p_integral(x):
-    return (1 + x) * jnp.log1p(x) - x
+    # Below 0.05 the expression cancels. What the series leaves out is below the precision there.
+    near = x < 0.05
+    small = jnp.where(near, x, 0)
+    last = 8 if x.dtype == jnp.float32 else 13
+    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - small * rest, range(last, 1, -1), 0.0)
+    return jnp.where(near, small * small * series, (1 + x) * jnp.log1p(x) - x)
 
 
 @_log1p_integral.defjvp
@@ -413,7 +434,7 @@ def _log1p_integral_jvp(primals, tangents):
 def log1p_integral(x: jax.Array) -> jax.Array:
     """The integral of `log(1 + t)` for t from 0 to x: `(1 + x) log(1 + x) - x`.
 
-    JAX's derivative of that expression cancels near 0; this one is `log1p(x)`.
+    Near 0 that expression cancels, as does JAX's derivative of it; this is a series there, with derivative `log1p(x)`.
 
     Args:
       x: numbers that are not negative.
@@ -422,6 +443,46 @@ def log1p_integral(x: jax.Array) -> jax.Array:
       The integral, `[0, inf)`.
     """
     return _log1p_integral(x)
+
+
+def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) -> jax.Array:
+    """The integral of `alpha log(1 + b t)` for t from 0 to e, where `b = exp(gamma / alpha) - 1`.
+
+    The slope rises from 0 at 0 to gamma at 1. For large `gamma / alpha` b overflows, which the logarithm does not.
+
+    Args:
+      e: numbers in `[0, 1]`.
+      alpha: a number above 0; may be traced. The limit for infinity is `gamma e^2 / 2`, that for 0 is `gamma e`.
+      gamma: a number above 0; may be traced.
+
+    Returns:
+      The integral, `alpha / b ((1 + b e) log(1 + b e) - b e)`.
+    """
+    alpha, gamma = (jnp.asarray(number, e.dtype) for number in (alpha, gamma))
+    precision = jnp.finfo(e.dtype)
+    # At the ends of this interval the limits are reached, to the last bit.
+    ratio = clip(divide(gamma, alpha), precision.eps, 1e10)
+    alpha = divide(gamma, ratio)
+    b = jnp.expm1(minimum(ratio, 20))
+    moderate = divide(alpha, b) * log1p_integral(b * e)
+    large = maximum(ratio, 20)
+    grown = maximum(e + (1 - e) * jnp.exp(-large), precision.tiny)  # (1 + b e) exp(-gamma / alpha)
+    slope = alpha * (large + jnp.log(grown))
+    return jnp.where(ratio > 20, (e + jnp.exp(-large)) * slope - alpha * e, moderate)
+
+
+def power_of_two(x: jax.Array) -> jax.Array:
+    """The power of two that is nearest to a length, a unit in which no bit changes; 1 where it is 0. It is held.
+
+    Args:
+      x: numbers that are not negative.
+
+    Returns:
+      Powers of two, of the same shape, with derivative 0.
+    """
+    held = lax.stop_gradient(x)
+    positive = jnp.where(held > 0, held, 1)
+    return lax.reduce_precision(positive, exponent_bits=jnp.finfo(x.dtype).nexp, mantissa_bits=0)
 
 
 PAIRS_AT_ONCE = 2**14, 2**18
@@ -443,10 +504,13 @@ def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable
 
     def compare_all(a: jax.Array, b: jax.Array) -> jax.Array:
         fewest, most = PAIRS_AT_ONCE
-        pairs = a.shape[0] * b.shape[0]
+        # A number of rows that is a symbol, as in `jax.export`, cannot be divided into chunks.
+        known = isinstance(a.shape[0], int) and isinstance(b.shape[0], int)
+        pairs = a.shape[0] * b.shape[0] if known else 0
         if pairs <= fewest:
             return _compare(function, a, b)
-        of_rows, captured = jax.closure_convert(function, *(jnp.zeros(x.shape[1:], x.dtype) for x in (a, b)))
+        # With rows of the arguments: zeros would not vary over the devices of a `shard_map`, as the arguments do.
+        of_rows, captured = jax.closure_convert(function, a[0], b[0])
         rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
         return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
 
@@ -475,51 +539,6 @@ def _compare_in_chunks_jvp(of_rows, chunks, primals, tangents):
 
     _, tangent = jax.jvp(one_by_one, primals, tangents)
     return _compare_in_chunks(of_rows, chunks, *primals), tangent
-
-
-def assert_positive(**options: chex.Numeric) -> None:
-    """Asserts that options are above 0. Traced ones pass: their value is not known yet.
-
-    Args:
-      **options: numbers under the names of the caller's options, which the message repeats.
-
-    Raises:
-      ValueError: if one is 0, negative or NaN.
-    """
-    for name, value in options.items():
-        if not isinstance(value, core.Tracer) and not np.all(np.asarray(value) > 0):
-            raise ValueError(f"`{name}` is {value}, but it must be above 0. Write `{name}=1.0`, for example.")
-
-
-def assert_not_negative(**options: chex.Numeric) -> None:
-    """Asserts that options are 0 or above. Traced ones pass: their value is not known yet.
-
-    Args:
-      **options: numbers under the names of the caller's options, which the message repeats.
-
-    Raises:
-      ValueError: if one is negative or NaN.
-    """
-    for name, value in options.items():
-        if not isinstance(value, core.Tracer) and not np.all(np.asarray(value) >= 0):
-            raise ValueError(f"`{name}` is {value}, but it must not be negative. Write `{name}=0.0`, for example.")
-
-
-def assert_between(lower: chex.Numeric, upper: chex.Numeric, /, **options: chex.Numeric) -> None:
-    """Asserts that options lie strictly between two bounds. Traced ones pass: their value is not known yet.
-
-    Args:
-      lower: what they must be above.
-      upper: what they must be below.
-      **options: numbers under the names of the caller's options, which the message repeats.
-
-    Raises:
-      ValueError: if one is not between the bounds.
-    """
-    for name, value in options.items():
-        known = not any(isinstance(number, core.Tracer) for number in (lower, upper, value))
-        if known and not lower < np.asarray(value) < upper:
-            raise ValueError(f"`{name}` is {value}, but it must be above {lower} and below {upper}.")
 
 
 def seam(x: jax.Array) -> jax.Array:

@@ -13,67 +13,154 @@ the transform; `axis_name` is the name of the mapped axis:
                                              each device holds its own part times the number of devices
 """
 
+from collections.abc import Sequence
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from jaxbox import boxes, numerics
+from jaxbox import _checks, numerics
+
+__all__ = ["update_mean", "weighted_mean", "weighted_sum"]
+
+Axis = int | Sequence[int] | None
 
 
+def _check(_: str, given: _checks.Given) -> _checks.Given:
+    values = _checks.floats("values", given["values"])
+    arrays = [values]
+    if given.get("weights") is not None:
+        given["weights"] = _weights(given["weights"], values.shape)
+        arrays.append(given["weights"])
+    given |= {"values": values, "where": _checks.mask(given["where"], values.shape)}
+    dtype = _checks.dtype_to_compute_in(arrays)
+    if "at_least" in given:
+        given["at_least"] = _checks.option("at_least", given["at_least"], _checks.NOT_NEGATIVE, (), dtype)
+    if "momentum" in given:
+        given["momentum"] = _checks.option("momentum", given["momentum"], _checks.BETWEEN_0_AND_1, (), dtype)
+        given["mean"] = _mean(given["mean"])
+    return _axes(given, values.shape)
+
+
+def _weights(value: object, shape: _checks.Shape) -> chex.Array:
+    array = _checks.array_of("weights", value)
+    if array.dtype == bool:
+        raise TypeError("`weights` has dtype bool, which is that of a mask. Write `where=weights`.")
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(
+            f"`weights` has dtype {array.dtype}, but weights are of floating point. If it is a mask, write "
+            "`where=weights != 0`, which also keeps out what is masked and not finite; else write "
+            "`weights.astype(jnp.float32)`."
+        )
+    return _checks.fitted("weights", _checks.floats("weights", array), shape)
+
+
+def _mean(value: chex.Numeric) -> chex.Array:
+    if isinstance(value, (float, int)):
+        return jnp.float32(value)
+    array = _checks.floats("mean", np.asarray(value) if isinstance(value, np.generic) else value)
+    _checks.assert_shape(
+        lambda: chex.assert_rank(array, 0),
+        lambda: f"`mean` has shape {array.shape}, but a running mean is one number. Write `jnp.mean(mean)`.",
+    )
+    return array
+
+
+def _axes(given: _checks.Given, shape: _checks.Shape) -> _checks.Given:
+    """The names of mapped axes, and the axes as numbers: what a program knows."""
+    known = {"axis_name": given["axis_name"]}
+    if isinstance(known["axis_name"], list):
+        known["axis_name"] = tuple(known["axis_name"])
+    if "axis" not in given:
+        return known
+    axis = given["axis"]
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else axis
+    for one in axes or ():
+        if not isinstance(one, (int, np.integer)):
+            raise TypeError(f"`axis` is {axis!r}, but it is a number or several. Write `axis=0`, for example.")
+        if not -len(shape) <= one < len(shape):
+            raise ValueError(
+                f"`axis` is {axis}, but values of shape {shape} have the axes 0 to {len(shape) - 1}. Write `axis=None` "
+                "for all of them."
+            )
+    return known | {"axis": None if axes is None else tuple(int(one) for one in axes)}
+
+
+@_checks.checked(_check)
 def weighted_sum(
     values: chex.Array,
     weights: chex.Array | None = None,
     *,
     where: chex.Array | None = None,
+    axis: Axis = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
     """The sum of `weights * values`.
 
     Args:
       values: one value a box, `[...]`.
-      weights: how much each counts, `[...]`, not negative; 1 without them.
-      where: boolean mask, `[...]`; what is False adds 0, whatever it holds.
+      weights: how much each counts, `[...]` with axes that may have length 1, not negative; 1 without them. A weight of
+        0 times an infinite value is 0.
+      where: boolean mask, `[...]` with axes that may have length 1; what is False adds 0, whatever it holds.
+      axis: the axes to sum over, all by default.
       axis_name: names of the mapped axes to sum over as well, inside `shard_map` or `pmap`.
 
     Returns:
-      The sum, a scalar in the unit of the values.
+      The sum in the unit of the values: a scalar, or an array of the axes that are left.
+
+    Raises:
+      ValueError: if a shape or an axis does not fit the values.
 
     Gradient:
       Of the values, their weights. The table at the head of `jaxbox.reductions` tells how it combines with `axis_name`.
     """
     values, weights = _masked(values, weights, where)
-    return _total(weights * values, axis_name)
+    return _total(weights * values, axis, axis_name)
 
 
+@_checks.checked(_check)
 def weighted_mean(
     values: chex.Array,
     weights: chex.Array | None = None,
     *,
     where: chex.Array | None = None,
+    axis: Axis = None,
+    at_least: chex.Numeric = 0.0,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
-    """The sum of `weights * values` over the sum of the weights, or over 1 where that is less.
+    """The sum of `weights * values` over the sum of the weights; 0 where both are 0.
 
-    A batch without a box then has loss 0 with gradient 0, where the mean of nothing would be NaN.
+    A batch without a box then has loss 0 with gradient 0, where the mean of nothing would be NaN. Detectors divide by 1
+    at least, so that weights that sum to less are not magnified: that is `at_least=1`.
 
     Args:
       values: one value a box, `[...]`.
-      weights: how much each counts, `[...]`, not negative; 1 without them.
-      where: boolean mask, `[...]`; what is False counts neither above nor below the line, whatever it holds.
+      weights: how much each counts, `[...]` with axes that may have length 1, not negative; 1 without them. A weight of
+        0 times an infinite value is 0.
+      where: boolean mask, `[...]` with axes that may have length 1; what is False counts neither above nor below the
+        line, whatever it holds.
+      axis: the axes to average over, all by default.
+      at_least: the least divisor, not negative; may be traced.
       axis_name: names of the mapped axes to sum over as well, above and below the line, inside `shard_map` or `pmap`.
 
     Returns:
-      The mean, a scalar in the unit of the values.
+      The mean in the unit of the values: a scalar, or an array of the axes that are left.
+
+    Raises:
+      ValueError: if a shape or an axis does not fit the values, or `at_least` is negative.
 
     Gradient:
       Of the values, their weights over the divisor. The table at the head of `jaxbox.reductions` tells how it combines
       with `axis_name`.
     """
     values, weights = _masked(values, weights, where)
-    return _total(weights * values, axis_name) / jnp.clip(_total(weights, axis_name), min=1)
+    divisor = numerics.maximum(_total(weights, axis, axis_name), at_least)
+    return numerics.divide(_total(weights * values, axis, axis_name), divisor)
 
 
+@_checks.checked(_check)
 def update_mean(
     mean: chex.Numeric,
     values: chex.Array,
@@ -89,13 +176,14 @@ def update_mean(
 
     Args:
       mean: the running mean before, a scalar.
-      values: one value of `losses.iou_loss` a box, `[...]`.
+      values: one value of `losses.iou_loss` a box, `[...]`. One that is not finite counts as masked: a batch that went
+        wrong does not stay in the mean.
       momentum: the share of the new values, in `(0, 1)`; may be traced.
-      where: boolean mask, `[...]`. Nothing is updated by a batch without a box.
+      where: boolean mask, `[...]` with axes that may have length 1. Nothing is updated by a batch without a box.
       axis_name: names of the mapped axes to average over as well, inside `shard_map` or `pmap`.
 
     Returns:
-      The running mean after, a scalar.
+      The running mean after, a scalar of the dtype that `mean` has, so that `lax.scan` can carry it.
 
     Raises:
       ValueError: if `momentum` is not between 0 and 1.
@@ -106,27 +194,29 @@ def update_mean(
     References:
       Tong et al., 2023, https://arxiv.org/abs/2301.10051
     """
-    numerics.assert_between(0, 1, momentum=momentum)
     values = lax.stop_gradient(values)
-    batch_mean = weighted_mean(values, where=where, axis_name=axis_name)
-    count = weighted_sum(jnp.ones_like(values), where=where, axis_name=axis_name)
-    mean, momentum = (jnp.asarray(number, batch_mean.dtype) for number in (lax.stop_gradient(mean), momentum))
-    return jnp.where(count > 0, mean + momentum * (batch_mean - mean), mean)
+    counted = jnp.isfinite(values) if where is None else jnp.isfinite(values) & where
+    batch_mean = weighted_mean(values, where=counted, axis_name=axis_name)
+    count = weighted_sum(jnp.ones_like(values), where=counted, axis_name=axis_name)
+    before, momentum = (jnp.asarray(number, batch_mean.dtype) for number in (lax.stop_gradient(mean), momentum))
+    after = jnp.where(count > 0, before + momentum * (batch_mean - before), before)
+    return after.astype(mean.dtype)
 
 
 def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:
-    boxes.assert_float(values=values)
     if weights is None:
         weights = jnp.ones_like(values)
-    boxes.assert_float(weights=weights)
-    boxes.assert_shape(values.shape, weights=weights)
     values, weights = numerics.promote(values, weights)
-    if where is None:
-        return values, weights
-    boxes.assert_mask(where, values.shape)
-    return jnp.where(where, values, 0), jnp.where(where, weights, 0)
+    weights = jnp.broadcast_to(weights, values.shape)
+    if where is not None:
+        values, weights = jnp.where(where, values, 0), jnp.where(where, weights, 0)
+    return jnp.where((weights == 0) & jnp.isinf(values), 0, values), weights
 
 
-def _total(values: jax.Array, axis_name: str | tuple[str, ...] | None) -> jax.Array:
-    total = jnp.sum(numerics.seam(values))
+def _total(values: jax.Array, axis: Axis, axis_name: str | tuple[str, ...] | None) -> jax.Array:
+    total = jnp.sum(numerics.seam(values), axis=axis)
     return total if axis_name is None else lax.psum(total, axis_name)
+
+
+def __dir__() -> list[str]:
+    return __all__

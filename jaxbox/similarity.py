@@ -7,18 +7,55 @@ In the formulas $I$ is the area of the intersection of the boxes, $U$ that of th
 the smallest box around both.
 """
 
+import functools
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbox import boxes, numerics
+from jaxbox import _checks, boxes, numerics
+from jaxbox._checks import (
+    ABOVE_0_TO_1,
+    EXPONENT,
+    FROM_0_BELOW_1,
+    NOT_NEGATIVE,
+    PLANE,
+    POSITIVE,
+)
+
+__all__ = [
+    "alpha_ciou",
+    "alpha_diou",
+    "alpha_giou",
+    "alpha_iou",
+    "ciou",
+    "diou",
+    "eiou",
+    "focaler_iou",
+    "giou",
+    "inner_iou",
+    "ioa",
+    "iou",
+    "mpdiou",
+    "nwd",
+    "pairwise",
+    "powerful_iou",
+    "shape_iou",
+    "siou",
+    "squared_iou",
+]
 
 
-def pairwise(function: Callable[[chex.Array, chex.Array], jax.Array]) -> Callable[[chex.Array, chex.Array], jax.Array]:
+def _similarity(**checks: Any) -> Callable[[_checks.Function], _checks.Function]:  # noqa: ANN401
+    """Makes a similarity of a formula that takes `a` and `b`."""
+    return _checks.checked(_checks.of_boxes("a", "b", **checks))
+
+
+def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Makes a function of two boxes compare every box of one set with every box of another.
 
     Its gradient is that of broadcasting, but for many pairs it is computed some rows at a time, in little memory.
@@ -27,24 +64,97 @@ def pairwise(function: Callable[[chex.Array, chex.Array], jax.Array]) -> Callabl
       function: a similarity, or a loss: for options write `functools.partial(smooth_l1_loss, beta=0.1)`.
 
     Returns:
-      A function of `a`, `[..., N, 2n]`, and `b`, `[..., M, 2n]`, that returns `[..., N, M]`. The leading axes are those
-      of a batch, the same in both.
-    """
+      A function of `a`, `[..., N, 2n]`, and `b`, `[..., M, 2n]`, that returns `[..., N, M]`; leading axes broadcast. Its
+      argument `where` holds two masks, `[..., N]` and `[..., M]`, or None for one of them. A pair with a box that they
+      mask has 0, whatever the box holds, and gradient 0.
 
-    def compare_all(a: chex.Array, b: chex.Array) -> jax.Array:
-        if a.shape[:-2] != b.shape[:-2] or a.ndim < 2:
-            raise ValueError(
-                f"Got `a` of shape {a.shape} and `b` of shape {b.shape}, but sets of boxes are `[..., N, 2n]` and "
-                "`[..., M, 2n]`, with the same leading axes. Write `a[None]` for a set of one box."
-            )
-        matrix = numerics.all_pairs(function)
-        for _ in range(a.ndim - 2):
-            matrix = jax.vmap(matrix)
-        return matrix(jnp.asarray(a), jnp.asarray(b))
+    Raises:
+      TypeError: if `function` is none.
+    """
+    if not callable(function):
+        raise TypeError(
+            f"`pairwise` takes a function of two boxes, not a {type(function).__name__}. "
+            "Write `similarity.pairwise(similarity.iou)(a, b)`."
+        )
+    of_rows, options = _without_options(function)
+    known = {name: value for name, value in options.items() if _is_known(value)}
+    given = {name: value for name, value in options.items() if name not in known}
+    program = _program_of(of_rows) if _outlives_this(of_rows) else _matrix_program(of_rows)
+    layout = getattr(of_rows, "layout", _checks.COORDINATES)
+
+    def compare_all(
+        a: chex.Array, b: chex.Array, *, where: tuple[chex.Array | None, chex.Array | None] | None = None
+    ) -> jax.Array:
+        sets = {"a": _checks.laid_out("a", a, layout), "b": _checks.laid_out("b", b, layout)}
+        _checks.assert_sets(sets)
+        masks = _checks.two_masks(where, *(rows.shape[:-1] for rows in sets.values()))
+        are_intervals = _checks.is_interval(a) or _checks.is_interval(b)
+        return program(tuple(known.items()), are_intervals, given, *sets.values(), *masks)
 
     return compare_all
 
 
+def _without_options(function: Callable[..., jax.Array]) -> tuple[Callable[..., jax.Array], dict[str, Any]]:
+    if isinstance(function, functools.partial) and not function.args:
+        return function.func, function.keywords
+    return function, {}
+
+
+def _is_known(option: object) -> bool:
+    """Whether an option can be a constant of a program: it holds no array, and hashes."""
+    holds_array = any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(option))
+    return not holds_array and option.__hash__ is not None
+
+
+def _outlives_this(function: object) -> bool:
+    """Whether a function belongs to a module or a class, so that its program can be kept with it."""
+    return "<" not in getattr(function, "__qualname__", "<")
+
+
+def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The program of all pairs: of known options, whether rows are intervals, options, two sets and two masks."""
+
+    def matrix_of(
+        known: tuple[tuple[str, Any], ...],
+        are_intervals: bool,
+        given: dict[str, Any],
+        a: jax.Array,
+        b: jax.Array,
+        where_a: jax.Array | None,
+        where_b: jax.Array | None,
+    ) -> jax.Array:
+        def of_two(x: jax.Array, y: jax.Array) -> jax.Array:
+            pair = (boxes.Intervals(x), boxes.Intervals(y)) if are_intervals else (x, y)
+            return _checks.from_outside(function)(*pair, **dict(known), **given)
+
+        batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        matrix = numerics.all_pairs(of_two)
+        for _ in batch:
+            matrix = jax.vmap(matrix)
+        values = matrix(*(_repeated(_kept(*rows), batch, 2) for rows in ((a, where_a), (b, where_b))))
+        if where_a is not None:
+            values = jnp.where(jnp.expand_dims(_repeated(where_a, batch, 1), -1), values, 0)
+        if where_b is not None:
+            values = jnp.where(jnp.expand_dims(_repeated(where_b, batch, 1), -2), values, 0)
+        return values
+
+    return jax.jit(matrix_of, static_argnums=(0, 1), inline=True)
+
+
+_program_of = functools.lru_cache(maxsize=256)(_matrix_program)
+
+
+def _kept(rows: jax.Array, where: jax.Array | None) -> jax.Array:
+    return rows if where is None else jnp.where(jnp.expand_dims(where, -1), rows, 0)
+
+
+def _repeated(array: jax.Array, batch: tuple[int, ...], own: int) -> jax.Array:
+    """The array with leading axes `batch` before `own` axes of its own."""
+    shape = (*batch, *array.shape[array.ndim - own :])
+    return array if array.shape == shape else jnp.broadcast_to(array, shape)
+
+
+@_similarity()
 def iou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Intersection over union, also called the Jaccard index.
 
@@ -67,6 +177,7 @@ def iou(a: chex.Array, b: chex.Array) -> jax.Array:
     return boxes.pair(a, b).iou
 
 
+@_similarity()
 def ioa(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Intersection over the area of the first box: how much of it the second one covers.
 
@@ -91,6 +202,7 @@ def ioa(a: chex.Array, b: chex.Array) -> jax.Array:
     return boxes.pair(a, b).ioa
 
 
+@_similarity()
 def giou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Generalized intersection over union.
 
@@ -115,6 +227,7 @@ def giou(a: chex.Array, b: chex.Array) -> jax.Array:
     return pair.iou - pair.vacancy
 
 
+@_similarity()
 def diou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Distance intersection over union.
 
@@ -139,6 +252,7 @@ def diou(a: chex.Array, b: chex.Array) -> jax.Array:
     return pair.iou - pair.distance
 
 
+@_similarity(layout=PLANE)
 def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Complete intersection over union.
 
@@ -162,11 +276,11 @@ def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
     References:
       Zheng et al., 2020, https://arxiv.org/abs/2005.03572
     """
-    boxes.assert_boxes(a=a, b=b, planar=True)
     pair = boxes.pair(a, b)
     return pair.iou - pair.distance - pair.weighted_aspect
 
 
+@_similarity()
 def squared_iou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""The square of intersection over union.
 
@@ -188,6 +302,7 @@ def squared_iou(a: chex.Array, b: chex.Array) -> jax.Array:
     return jnp.square(boxes.pair(a, b).iou)
 
 
+@_similarity()
 def eiou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Efficient intersection over union.
 
@@ -215,6 +330,7 @@ def eiou(a: chex.Array, b: chex.Array) -> jax.Array:
     return pair.iou - pair.distance - boxes.sum_of_squares(list(change))
 
 
+@_similarity(layout=PLANE, theta=EXPONENT)
 def siou(a: chex.Array, b: chex.Array, *, theta: chex.Numeric = 4.0) -> jax.Array:
     r"""SCYLLA intersection over union.
 
@@ -245,11 +361,11 @@ def siou(a: chex.Array, b: chex.Array, *, theta: chex.Numeric = 4.0) -> jax.Arra
     References:
       Gevorgyan, 2022, https://arxiv.org/abs/2205.12740
     """
-    boxes.assert_boxes(a=a, b=b, planar=True)
-    numerics.assert_positive(theta=theta)
     pair = boxes.pair(a, b)
     x, y = map(numerics.absolute, pair.offsets)
-    gamma = 2 - numerics.divide(2 * x * y, pair.squared_offset)
+    unit = numerics.power_of_two(jnp.maximum(x, y))  # in which no product is too small to divide by
+    x, y = x / unit, y / unit
+    gamma = 2 - numerics.divide(2 * x * y, x * x + y * y)
     shares = map(numerics.divide, pair.offsets, pair.hull)
     offset_cost = numerics.total(-jnp.expm1(-gamma * jnp.square(share)) for share in shares)
     return pair.iou - (offset_cost + _shape_cost(pair.side_changes, theta)) / 2
@@ -259,6 +375,7 @@ def _shape_cost(changes: Iterable[jax.Array], theta: chex.Numeric) -> jax.Array:
     return numerics.total(numerics.power(-jnp.expm1(-change), theta) for change in changes)
 
 
+@_similarity(alpha=EXPONENT)
 def alpha_iou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
     r"""Power of intersection over union.
 
@@ -281,10 +398,10 @@ def alpha_iou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    numerics.assert_positive(alpha=alpha)
     return numerics.power(boxes.pair(a, b).iou, alpha)
 
 
+@_similarity(alpha=EXPONENT)
 def alpha_giou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
     r"""Generalized IoU with both of its terms raised to a power.
 
@@ -307,11 +424,11 @@ def alpha_giou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    numerics.assert_positive(alpha=alpha)
     pair = boxes.pair(a, b)
     return numerics.power(pair.iou, alpha) - numerics.power(pair.vacancy, alpha)
 
 
+@_similarity(alpha=EXPONENT)
 def alpha_diou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
     r"""Distance IoU with both of its terms raised to a power.
 
@@ -334,11 +451,11 @@ def alpha_diou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    numerics.assert_positive(alpha=alpha)
     pair = boxes.pair(a, b)
     return numerics.power(pair.iou, alpha) - numerics.power(pair.distance, alpha)
 
 
+@_similarity(layout=PLANE, alpha=EXPONENT)
 def alpha_ciou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax.Array:
     r"""Complete IoU with its three terms raised to a power.
 
@@ -361,14 +478,13 @@ def alpha_ciou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    boxes.assert_boxes(a=a, b=b, planar=True)
-    numerics.assert_positive(alpha=alpha)
     pair = boxes.pair(a, b)
     powers = (numerics.power(term, alpha) for term in (pair.iou, pair.distance, pair.weighted_aspect))
     iou_power, distance_power, aspect_power = powers
     return iou_power - distance_power - aspect_power
 
 
+@_similarity()
 def mpdiou(a: chex.Array, b: chex.Array, *, image_size: Sequence[chex.Numeric]) -> jax.Array:
     r"""Minimum point distance intersection over union.
 
@@ -393,18 +509,15 @@ def mpdiou(a: chex.Array, b: chex.Array, *, image_size: Sequence[chex.Numeric]) 
     References:
       Ma and Xu, 2023, https://arxiv.org/abs/2307.07662
     """
-    for length in image_size:
-        numerics.assert_positive(image_size=length)
     pair = boxes.pair(a, b)
-    if len(image_size) != len(pair.offsets):
-        raise ValueError(
-            f"`image_size` is {image_size}, but boxes of {2 * len(pair.offsets)} numbers need {len(pair.offsets)}. "
-            "For an image `[height, width, channels]` write `image_size=image.shape[:2]`."
-        )
-    squared_diagonal = boxes.sum_of_squares([jnp.asarray(size, pair.iou.dtype) for size in image_size])
-    return pair.iou - 2 * pair.squared_wasserstein / squared_diagonal
+    # In units of the longest side, so that no square is too small or too large.
+    unit = jnp.max(image_size, axis=-1)
+    shape = image_size / jnp.expand_dims(unit, -1)
+    moves = [move / unit for move in pair.low_offsets + pair.high_offsets]
+    return pair.iou - boxes.sum_of_squares(moves) / jnp.sum(shape * shape, axis=-1)
 
 
+@_similarity(ratio=POSITIVE)
 def inner_iou(a: chex.Array, b: chex.Array, *, ratio: chex.Numeric = 0.7) -> jax.Array:
     r"""Intersection over union of the boxes scaled about their own centres.
 
@@ -428,10 +541,10 @@ def inner_iou(a: chex.Array, b: chex.Array, *, ratio: chex.Numeric = 0.7) -> jax
     References:
       Zhang et al., 2023, https://arxiv.org/abs/2311.02877
     """
-    numerics.assert_positive(ratio=ratio)
     return boxes.pair(a, b).scaled(ratio).iou
 
 
+@_similarity(ordered=("lower", "upper"), lower=FROM_0_BELOW_1, upper=ABOVE_0_TO_1)
 def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, upper: chex.Numeric = 0.95) -> jax.Array:
     r"""Intersection over union, stretched from an interval to all of `[0, 1]`.
 
@@ -455,12 +568,13 @@ def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, uppe
     References:
       Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
     """
-    numerics.assert_between(-jnp.inf, upper, lower=lower)
     overlap = boxes.pair(a, b).iou
-    lower, upper = (jnp.asarray(bound, overlap.dtype) for bound in (lower, upper))
-    return jnp.clip(numerics.divide(overlap - lower, upper - lower), 0, 1)
+    width = jnp.asarray(upper - lower, overlap.dtype)
+    stretched = numerics.divide(overlap - lower, width, otherwise=(overlap >= lower).astype(overlap.dtype))
+    return numerics.clip(stretched, 0, 1)
 
 
+@_similarity(layout=PLANE, scale=NOT_NEGATIVE)
 def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax.Array:
     r"""Intersection over union less penalties weighted by the shape of the target.
 
@@ -487,8 +601,6 @@ def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax
     References:
       Zhang and Zhang, 2023, https://arxiv.org/abs/2312.17663
     """
-    boxes.assert_boxes(a=a, b=b, planar=True)
-    numerics.assert_not_negative(scale=scale)
     pair = boxes.pair(a, b)
     weights = _shape_weights(pair.sides_b, scale)
     away = numerics.total(weight * jnp.square(offset) for weight, offset in zip(weights, pair.offsets, strict=True))
@@ -498,12 +610,14 @@ def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax
 
 def _shape_weights(sides: Sequence[jax.Array], scale: chex.Numeric) -> list[jax.Array]:
     w, h = (lax.stop_gradient(numerics.absolute(side)) for side in sides)
-    # Nothing here is differentiated, so that the power may be that of jnp, where 0 to the power of 0 is 1.
-    shares = [numerics.divide(side, w + h, otherwise=1) for side in (h, w)]
+    # Nothing here is differentiated, so that the power may be that of jnp, where 0 to the power of 0 is 1. Over the
+    # longer side, one of both powers is 1 for every scale.
+    shares = [numerics.divide(side, numerics.maximum(w, h), otherwise=1) for side in (h, w)]
     powers = [jnp.power(share, lax.stop_gradient(jnp.asarray(scale, share.dtype))) for share in shares]
     return [2 * power / numerics.total(powers) for power in powers]
 
 
+@_similarity()
 def powerful_iou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Powerful intersection over union, with a penalty in units of the target.
 
@@ -531,6 +645,7 @@ def powerful_iou(a: chex.Array, b: chex.Array) -> jax.Array:
     return pair.iou + jnp.expm1(-jnp.square(pair.edge_error))
 
 
+@_similarity(constant=POSITIVE)
 def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
     r"""Normalized Wasserstein distance of the normal distributions that boxes stand for.
 
@@ -557,6 +672,9 @@ def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
     References:
       Wang et al., 2021, https://arxiv.org/abs/2110.13389
     """
-    numerics.assert_positive(constant=constant)
     distance = numerics.square_root(boxes.pair(a, b).squared_wasserstein)
-    return jnp.exp(-distance / jnp.asarray(constant, distance.dtype))
+    return jnp.exp(-distance / numerics.maximum(jnp.asarray(constant, distance.dtype), jnp.finfo(distance.dtype).tiny))
+
+
+def __dir__() -> list[str]:
+    return __all__

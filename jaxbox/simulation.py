@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxbox import boxes, losses, numerics, reductions
+from jaxbox import _checks, boxes, losses, numerics, reductions
 
 Direction = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -129,9 +129,7 @@ def regress(
     Returns:
       A `Regression`, whose cases have the leading axes of the anchors.
     """
-    boxes.assert_aligned(anchors=anchors, targets=targets)
-    boxes.assert_boxes(anchors=anchors, targets=targets, planar=True)
-    anchors, targets = numerics.promote(anchors, targets)
+    anchors, targets = numerics.promote(*_checks.pairs(_checks.PLANE, anchors=anchors, targets=targets))
     rates = jnp.asarray(paper_schedule() if schedule is None else schedule, anchors.dtype)
     # The scan carries the coordinates one after the other, `[4, ...]`: with the four of a box together XLA interleaves
     # them, and a step takes twice as long.
@@ -176,8 +174,7 @@ def simulate_chunks(
     Returns:
       The `Regression` of one chunk after the other, of NumPy arrays; its length is that of `errors`.
     """
-    boxes.assert_aligned(anchors=anchors, targets=targets)
-    pairs = np.asarray(anchors), np.asarray(targets)
+    pairs = [np.asarray(x) for x in _checks.pairs(_checks.COORDINATES, anchors=anchors, targets=targets)]
     count = len(pairs[0])
     chunk_size = min(chunk_size, max(count, 1))
     for start in range(0, max(count, 1), chunk_size):
@@ -324,8 +321,7 @@ class _Area(NamedTuple):
 
 
 def _axes(predictions: chex.Array, targets: chex.Array) -> list[_Axis]:
-    boxes.assert_aligned(predictions=predictions, targets=targets)
-    boxes.assert_boxes(predictions=predictions, targets=targets, planar=True)
+    predictions, targets = _checks.pairs(_checks.PLANE, predictions=predictions, targets=targets)
     (x, y, w, h), (x_star, y_star, w_star, h_star) = numerics.unstack(predictions, targets)
     return [_axis(x, w, x_star, w_star), _axis(y, h, y_star, h_star)]
 

@@ -74,6 +74,16 @@ def test_targets_outside_the_bins_are_clipped(place):
     assert jnp.all(jnp.isfinite(gradient))
 
 
+def test_a_bin_that_cannot_be_has_minus_infinity_and_changes_nothing():
+    logits = jnp.array([0.0, 1.0, -jnp.inf, -jnp.inf])
+    value, gradient = jax.value_and_grad(losses.distribution_focal_loss)(logits, jnp.float32(1))
+    expected, expected_gradient = jax.value_and_grad(losses.distribution_focal_loss)(logits[:2], jnp.float32(1))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(value, 0.313262, rtol=1e-5)
+    np.testing.assert_allclose(gradient, [*expected_gradient, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(losses.expected_bin(logits), losses.expected_bin(logits[:2]), rtol=1e-6)
+
+
 def test_the_expected_bin_is_the_mean_of_the_distribution():
     np.testing.assert_allclose(losses.expected_bin(jnp.float32(LOGITS)), reference.expected_bin(LOGITS), rtol=1e-5)
     np.testing.assert_allclose(losses.expected_bin(jnp.zeros(17)), 8, rtol=1e-6)
@@ -151,8 +161,8 @@ def test_wrong_arguments_say_what_is_wanted():
         losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3, int))
     with pytest.raises(TypeError, match="`logits` has dtype int32"):
         losses.distribution_focal_loss(jnp.zeros((3, 9), int), jnp.zeros(3))
-    with pytest.raises(ValueError, match=r"`where` has shape \(1,\), but there is one value a box, \(3,\)"):
-        losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3), where=jnp.ones(1, bool))
+    with pytest.raises(ValueError, match=r"`where` has shape \(2,\), but there is one value a box, \(3,\)"):
+        losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3), where=jnp.ones(2, bool))
     with pytest.raises(TypeError, match="`logits` has dtype int32"):
         losses.expected_bin(jnp.zeros((3, 9), int))
     with pytest.raises(ValueError, match=r"`log_variance` of shape \(4,\)"):

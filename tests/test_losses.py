@@ -48,6 +48,8 @@ class Row:
         return self.loss.__name__
 
     def __call__(self, predictions, targets, **kwargs):
+        if getattr(predictions, "shape", ())[-1:] == (2,) and not self.any_layout:
+            predictions, targets = boxes.Intervals(predictions), boxes.Intervals(targets)
         return self.loss(predictions, targets, **self.options, **kwargs)
 
 
@@ -410,6 +412,8 @@ def test_a_mask_of_another_shape_or_dtype_is_refused(row):
     pair = jnp.zeros((3, 4)), jnp.zeros((3, 4))
     with pytest.raises(ValueError, match=r"`where` has shape \(3, 1\), but there is one value a box, \(3,\)"):
         row(*pair, where=jnp.ones((3, 1), bool))
+    with pytest.raises(ValueError, match=r"`where` has shape \(2,\), but there is one value a box, \(3,\)"):
+        row(*pair, where=jnp.ones(2, bool))
     with pytest.raises(TypeError, match=r"`where` has dtype float32, but a mask is boolean\. Write `where != 0`"):
         row(*pair, where=jnp.ones(3))
     with pytest.raises(TypeError, match="`where` is a list, not an array"):
@@ -423,7 +427,7 @@ def test_a_last_axis_that_is_no_box_is_refused(row):
         return
     with pytest.raises(ValueError, match=r"`predictions` has shape \(3, 5\), but a box is `\[..., 2n\]`") as caught:
         row(jnp.zeros((3, 5)), jnp.zeros((3, 5)))
-    assert "take `predictions[..., :4]`" in str(caught.value)
+    assert "write `predictions[..., :4]`" in str(caught.value)
     if row.planar:
         with pytest.raises(ValueError, match=r"`predictions` has shape \(3, 6\), but this takes boxes in the plane"):
             row(jnp.zeros((3, 6)), jnp.zeros((3, 6)))
@@ -535,7 +539,8 @@ def test_an_image_size_that_does_not_fit_the_boxes_is_refused():
 @pytest.mark.usefixtures("x64")
 def test_mpdiou_takes_intervals_and_solids(n):
     pairs, image_size = cases.random_pairs(50, seed=45, n=n), (3.0, 4.0, 5.0)[:n]
-    value = losses.mpdiou_loss(*pairs, image_size=image_size)
+    given = map(boxes.Intervals, pairs) if n == 1 else pairs
+    value = losses.mpdiou_loss(*given, image_size=image_size)
     np.testing.assert_allclose(value, reference.mpdiou_loss(*pairs, image_size=image_size), rtol=1e-12)
 
 

@@ -42,8 +42,11 @@ def test_a_batch_without_a_box_has_loss_0_and_gradient_0(reduce):
     assert reduce(jnp.zeros((0,))) == 0
 
 
-def test_a_weight_below_1_in_all_is_not_magnified():
-    assert reductions.weighted_mean(VALUES, jnp.full((2, 2), 0.125)) == 15 / 8
+def test_weights_below_1_in_all_give_the_mean_and_are_not_magnified_if_the_divisor_is_at_least_1():
+    weights = jnp.full((2, 2), 0.125)
+    assert reductions.weighted_mean(VALUES, weights) == 15 / 4
+    assert reductions.weighted_mean(VALUES, weights, at_least=1) == 15 / 8
+    np.testing.assert_allclose(reductions.weighted_mean(jnp.full(3, 0.3), jnp.full(3, 0.1)), 0.3, rtol=1e-6)
 
 
 def test_a_nan_that_is_not_masked_shows():
@@ -60,10 +63,10 @@ def test_half_precision_is_summed_in_float32():
 def test_wrong_arguments_say_what_to_write():
     with pytest.raises(ValueError, match=r"`weights` has shape \(2,\), but there is one value a box") as caught:
         reductions.weighted_mean(VALUES, jnp.ones(2))
-    assert "`jnp.broadcast_to(weights, (2, 2))`" in str(caught.value)
-    with pytest.raises(ValueError, match=r"`where` has shape \(2, 1\)"):
-        reductions.weighted_mean(VALUES, where=MASK[:, :1])
-    with pytest.raises(TypeError, match="`weights` has dtype bool"):
+    assert "`weights[..., None]`" in str(caught.value)
+    with pytest.raises(ValueError, match=r"`where` has shape \(2, 2, 1\)"):
+        reductions.weighted_mean(VALUES, where=MASK[..., None])
+    with pytest.raises(TypeError, match="`weights` has dtype bool.*Write `where=weights`"):
         reductions.weighted_mean(VALUES, MASK)
     with pytest.raises(TypeError, match="`where` has dtype float32"):
         reductions.weighted_sum(VALUES, where=VALUES)
@@ -100,10 +103,46 @@ def test_the_weight_that_a_running_mean_makes_is_held_constant(option):
     assert jax.grad(loss)(0.7) == 0
 
 
-def test_the_running_mean_takes_half_precision_and_is_float32():
-    mean = reductions.update_mean(jnp.bfloat16(1), VALUES, momentum=jnp.bfloat16(0.5))
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_a_running_mean_keeps_its_dtype_so_that_a_scan_carries_it(dtype):
+    def step(mean, _):
+        return reductions.update_mean(mean, VALUES, momentum=jnp.bfloat16(0.5)), None
+
+    mean, _ = jax.lax.scan(step, jnp.asarray(1, dtype), length=1)
     assert mean == 2.375
-    assert mean.dtype == jnp.float32
+    assert mean.dtype == dtype
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+def test_a_value_that_is_not_finite_does_not_stay_in_the_running_mean(bad):
+    mean = reductions.update_mean(1.0, VALUES.at[0, 1].set(bad), momentum=0.25)
+    np.testing.assert_allclose(mean, 0.75 + 0.25 * 13 / 3, rtol=1e-6)
+    assert reductions.update_mean(0.7, jnp.full(3, bad), momentum=0.25) == jnp.float32(0.7)
+
+
+def test_values_are_averaged_over_the_axes_that_are_asked_for():
+    np.testing.assert_allclose(reductions.weighted_mean(VALUES, axis=1), [1.5, 6])
+    np.testing.assert_allclose(reductions.weighted_mean(VALUES, where=MASK, axis=(0,)), [2.5, 8])
+    np.testing.assert_allclose(reductions.weighted_sum(VALUES, VALUES, axis=-1), [5, 80])
+    np.testing.assert_allclose(reductions.weighted_mean(VALUES, axis=[0, 1]), 3.75)
+    assert reductions.weighted_mean(jnp.zeros((2, 0)), axis=1).tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"`axis` is 2, but values of shape \(2, 2\) have the axes 0 to 1"):
+        reductions.weighted_mean(VALUES, axis=2)
+
+
+def test_masks_and_weights_may_have_axes_of_length_1():
+    rows = jnp.array([[True], [False]])
+    assert reductions.weighted_mean(VALUES, where=rows) == 1.5
+    assert reductions.weighted_mean(VALUES, jnp.array([[1.0], [0.0]])) == 1.5
+    assert reductions.weighted_sum(VALUES, jnp.array([[1.0, 0.5]]), where=rows) == 2
+
+
+def test_a_weight_of_0_leaves_an_infinite_value_out_but_shows_a_nan():
+    infinite = VALUES.at[0, 0].set(jnp.inf)
+    weights = jnp.array([[0.0, 1.0], [1.0, 1.0]])
+    assert reductions.weighted_sum(infinite, weights) == 14
+    assert jnp.isfinite(jax.grad(reductions.weighted_mean)(infinite, weights)).all()
+    assert jnp.isnan(reductions.weighted_sum(VALUES.at[0, 0].set(jnp.nan), weights))
 
 
 def test_resuming_from_a_saved_running_mean_continues_the_same_numbers():

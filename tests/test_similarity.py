@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import losses, similarity
+from jaxbox import boxes, losses, similarity
 from tests import cases, reference
 
 OPTIONS = {"mpdiou": {"image_size": (3.0, 4.0)}, "nwd": {"constant": 2.0}}
@@ -37,7 +37,8 @@ def test_the_loss_of_the_same_name_is_one_minus_the_similarity(name):
 def test_the_share_of_the_first_box_is_that_of_the_reference():
     for n in (1, 2, 3):
         a, b = cases.random_pairs(300, seed=n, n=n)
-        np.testing.assert_allclose(similarity.ioa(a, b), reference.ioa(a, b), rtol=1e-12, atol=1e-12)
+        given = (boxes.Intervals(a), boxes.Intervals(b)) if n == 1 else (a, b)
+        np.testing.assert_allclose(similarity.ioa(*given), reference.ioa(a, b), rtol=1e-12, atol=1e-12)
 
 
 @every_similarity
@@ -101,7 +102,7 @@ def test_pairwise_takes_losses_options_and_leading_axes():
     np.testing.assert_allclose(costs[1, 2, 3, 1], loss(a[1, 2, 3], b[1, 2, 1]), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("a", "b"), [((4,), (3, 4)), ((2, 3, 4), (3, 4)), ((2, 3, 4), (1, 3, 4))])
+@pytest.mark.parametrize(("a", "b"), [((4,), (3, 4)), ((3, 4), (4,)), ((2, 3, 4), (5, 3, 4))])
 def test_pairwise_refuses_what_are_not_two_sets(a, b):
     with pytest.raises(ValueError, match="but sets of boxes are") as caught:
         similarity.pairwise(similarity.iou)(jnp.zeros(a), jnp.zeros(b))

@@ -5,10 +5,17 @@ axis; the functions in `reductions` do the rest. Rows that `where` masks are rep
 they add exactly 0 to the loss and to the gradient, even when they hold NaN. A NaN in a row that is not masked
 propagates.
 
-A loss lives in the module of its family, and is called by the name of this package: `losses.giou_loss`. What a family
-makes public is public here, without a list to keep.
+A loss lives in the module of its family, which names it in `__all__`, and is called by the name of this package:
+`losses.giou_loss`.
 """
 
+from jaxbox.losses import coordinates, distributions, overlap
 from jaxbox.losses.coordinates import *
 from jaxbox.losses.distributions import *
 from jaxbox.losses.overlap import *
+
+__all__ = [*coordinates.__all__, *overlap.__all__, *distributions.__all__]
+
+
+def __dir__() -> list[str]:
+    return __all__

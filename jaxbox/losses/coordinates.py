@@ -5,9 +5,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxbox import numerics
+from jaxbox._checks import COORDINATES, NOT_NEGATIVE, POSITIVE, POSITIVE_OR_INFINITE
 from jaxbox.losses import preparation
 
+__all__ = ["balanced_l1_loss", "huber_loss", "l1_loss", "l2_loss", "log_cosh_loss", "smooth_l1_loss"]
 
+
+@preparation.loss(layout=COORDINATES)
 def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """Sum of the absolute errors of the coordinates.
 
@@ -28,9 +32,10 @@ def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
     References:
       Carion et al., 2020, https://arxiv.org/abs/2005.12872
     """
-    return preparation.sum_over_coordinates(numerics.absolute, predictions, targets, where)
+    return preparation.sum_over_coordinates(numerics.absolute, *preparation.masked(where, predictions, targets))
 
 
+@preparation.loss(layout=COORDINATES)
 def l2_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """Half the sum of the squared errors of the coordinates.
 
@@ -51,9 +56,12 @@ def l2_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
     References:
       Girshick et al., 2013, https://arxiv.org/abs/1311.2524
     """
-    return preparation.sum_over_coordinates(lambda error: error * error / 2, predictions, targets, where)
+    return preparation.sum_over_coordinates(
+        lambda error: error * error / 2, *preparation.masked(where, predictions, targets)
+    )
 
 
+@preparation.loss(layout=COORDINATES, beta=NOT_NEGATIVE)
 def smooth_l1_loss(
     predictions: chex.Array, targets: chex.Array, *, beta: chex.Numeric = 1.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -65,7 +73,8 @@ def smooth_l1_loss(
     Args:
       predictions: coordinates in any layout and unit, `[..., k]`.
       targets: coordinates in the same layout and unit, `[..., k]`.
-      beta: where the parabola ends, in the unit of the coordinates, not negative; may be traced. 0 gives `l1_loss`.
+      beta: where the parabola ends, in the unit of the coordinates, not negative, `()` or one a box; may be traced. 0
+        gives `l1_loss`, infinity gives 0.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -80,10 +89,12 @@ def smooth_l1_loss(
     References:
       Girshick, 2015, https://arxiv.org/abs/1504.08083
     """
-    numerics.assert_not_negative(beta=beta)
-    return preparation.sum_over_coordinates(lambda d: numerics.smooth_absolute(d, beta), predictions, targets, where)
+    return preparation.sum_over_coordinates(
+        lambda error: numerics.smooth_absolute(error, beta), *preparation.masked(where, predictions, targets)
+    )
 
 
+@preparation.loss(layout=COORDINATES, delta=NOT_NEGATIVE)
 def huber_loss(
     predictions: chex.Array, targets: chex.Array, *, delta: chex.Numeric = 1.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -95,7 +106,8 @@ def huber_loss(
     Args:
       predictions: coordinates in any layout and unit, `[..., k]`.
       targets: coordinates in the same layout and unit, `[..., k]`.
-      delta: where the parabola ends, in the unit of the coordinates, not negative; may be traced.
+      delta: where the parabola ends, in the unit of the coordinates, not negative, `()` or one a box; may be traced.
+        Infinity gives `l2_loss`.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -110,12 +122,15 @@ def huber_loss(
     References:
       Huber, 1964, https://doi.org/10.1214/aoms/1177703732
     """
-    numerics.assert_not_negative(delta=delta)
-    return preparation.sum_over_coordinates(
-        lambda d: jnp.asarray(delta, d.dtype) * numerics.smooth_absolute(d, delta), predictions, targets, where
-    )
+
+    def straightened(error: jax.Array) -> jax.Array:
+        near = numerics.clip(error, -delta, delta)
+        return near * (error - near / 2)
+
+    return preparation.sum_over_coordinates(straightened, *preparation.masked(where, predictions, targets))
 
 
+@preparation.loss(layout=COORDINATES, alpha=POSITIVE_OR_INFINITE, gamma=POSITIVE, beta=POSITIVE)
 def balanced_l1_loss(
     predictions: chex.Array,
     targets: chex.Array,
@@ -134,9 +149,9 @@ def balanced_l1_loss(
     Args:
       predictions: coordinates in any layout and unit, `[..., k]`.
       targets: coordinates in the same layout and unit, `[..., k]`.
-      alpha: slope scale near 0; above 0, may be traced.
-      gamma: slope far from 0; above 0, may be traced.
-      beta: where the straight part begins, in the unit of the coordinates; above 0, may be traced.
+      alpha: slope scale near 0; above 0, `()` or one a box, may be traced. Infinity gives a parabola.
+      gamma: slope far from 0; above 0, `()` or one a box, may be traced.
+      beta: where the straight part begins, in the unit of the coordinates; above 0, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -151,18 +166,16 @@ def balanced_l1_loss(
     References:
       Pang et al., 2019, https://arxiv.org/abs/1904.02701
     """
-    numerics.assert_positive(alpha=alpha, gamma=gamma, beta=beta)
 
     def balanced(error: jax.Array) -> jax.Array:
-        slope, limit, width = (jnp.asarray(option, error.dtype) for option in (alpha, gamma, beta))
-        b = jnp.expm1(limit / slope)
-        e = numerics.divide(numerics.absolute(error), width)
-        near = jnp.clip(e, max=1)
-        return width * (slope / b * numerics.log1p_integral(b * near) + limit * jnp.clip(e - 1, min=0))
+        e = numerics.divide(numerics.absolute(error), jnp.asarray(beta, error.dtype))
+        far = gamma * numerics.maximum(e - 1, 0)
+        return beta * (numerics.balanced_integral(numerics.minimum(e, 1), alpha, gamma) + far)
 
-    return preparation.sum_over_coordinates(balanced, predictions, targets, where)
+    return preparation.sum_over_coordinates(balanced, *preparation.masked(where, predictions, targets))
 
 
+@preparation.loss(layout=COORDINATES)
 def log_cosh_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """Sum of the logarithms of the hyperbolic cosines of the errors.
 
@@ -183,4 +196,4 @@ def log_cosh_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.A
     References:
       Chen et al., 2019, https://openreview.net/forum?id=rkglvsC9Ym
     """
-    return preparation.sum_over_coordinates(numerics.log_cosh, predictions, targets, where)
+    return preparation.sum_over_coordinates(numerics.log_cosh, *preparation.masked(where, predictions, targets))

@@ -5,10 +5,49 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbox import boxes, numerics
+from jaxbox import _checks, numerics
 from jaxbox.losses import preparation
 
+__all__ = ["distribution_focal_loss", "expected_bin", "gaussian_box_loss"]
 
+
+def _check_distribution(_: str, given: _checks.Given) -> _checks.Given:
+    logits, targets = (_checks.floats(name, given[name]) for name in ("logits", "targets"))
+    if logits.ndim == 0 or logits.shape[-1] < 2:
+        raise ValueError(
+            f"`logits` has shape {logits.shape}, but a distribution needs at least 2 bins in the last axis."
+        )
+    leading = logits.shape[:-1]
+    if targets.shape != leading and len(leading) < targets.ndim and targets.shape[:-1] == leading[: targets.ndim - 1]:
+        sides, numbers = targets.shape[-1], logits.shape[-1]
+        if leading == targets.shape[:-1] and sides > 1 and numbers % sides == 0:
+            raise ValueError(
+                f"`logits` has shape {logits.shape} and `targets` {targets.shape}, but there are the logits of one "
+                f"target in the last axis. If these are {sides} targets in a row write "
+                f"`logits.reshape(*logits.shape[:-1], {sides}, {numbers // sides})`."
+            )
+    given |= {"logits": logits, "targets": _checks.fitted("targets", targets, leading)}
+    given["where"] = _checks.mask(given["where"], leading)
+    return {}
+
+
+def _check_logits(_: str, given: _checks.Given) -> _checks.Given:
+    given["logits"] = _checks.floats("logits", given["logits"])
+    if given["logits"].ndim == 0:
+        raise ValueError("`logits` has shape (), but the bins are its last axis. Write `logits[None]`.")
+    return {}
+
+
+def _check_variance(function: str, given: _checks.Given) -> _checks.Given:
+    names = ("predictions", "log_variance", "targets")
+    arrays = {name: _checks.laid_out(name, given[name], _checks.COORDINATES) for name in names}
+    _checks.assert_equal_shapes(arrays, lambda: "")
+    given |= arrays
+    given["where"] = _checks.mask(given["where"], arrays["targets"].shape[:-1])
+    return {}
+
+
+@_checks.checked(_check_distribution)
 def distribution_focal_loss(logits: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """Cross-entropy of a coordinate, predicted as a distribution over bins, against the two bins beside it.
 
@@ -16,7 +55,7 @@ def distribution_focal_loss(logits: chex.Array, targets: chex.Array, *, where: c
     linear. The minimum is the entropy of these weights, which is 0 only for whole targets.
 
     Args:
-      logits: one a bin, `[..., bins]`, with at least two bins.
+      logits: one a bin, `[..., bins]`, with at least two bins. A bin that cannot be has -inf.
       targets: coordinates in bins, `[...]`; those outside `[0, bins - 1]` are clipped to it.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
@@ -32,33 +71,29 @@ def distribution_focal_loss(logits: chex.Array, targets: chex.Array, *, where: c
     References:
       Li et al., 2020, https://arxiv.org/abs/2006.04388
     """
-    boxes.assert_float(logits=logits, targets=targets)
-    boxes.assert_shape(logits.shape[:-1], targets=targets)
-    if logits.ndim == 0 or logits.shape[-1] < 2:
-        raise ValueError(
-            f"`logits` has shape {logits.shape}, but a distribution needs at least 2 bins in the last axis."
-        )
     if where is not None:
-        boxes.assert_mask(where, targets.shape)
         logits = jnp.where(jnp.expand_dims(where, -1), logits, 0)
         targets = jnp.where(where, targets, 0)
     logits, targets = numerics.promote(logits, targets)
     inside = jnp.clip(targets, 0, logits.shape[-1] - 1)
     weights = jnp.clip(1 - numerics.absolute(jnp.expand_dims(inside, -1) - _bins(logits)), min=0)
-    loss = -jnp.sum(weights * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+    logarithms = jax.nn.log_softmax(logits, axis=-1)
+    # A bin that does not count may have a logit of -inf.
+    counted = jnp.where((weights == 0) & jnp.isneginf(logarithms), 0, logarithms)
+    loss = -jnp.sum(weights * counted, axis=-1)
     return loss if where is None else jnp.where(where, loss, 0)
 
 
+@_checks.checked(_check_logits)
 def expected_bin(logits: chex.Array) -> jax.Array:
     """Decodes a coordinate that was trained with `distribution_focal_loss`: the mean of its distribution.
 
     Args:
-      logits: one a bin, `[..., bins]`.
+      logits: one a bin, `[..., bins]`. A bin that cannot be has -inf.
 
     Returns:
       Coordinates in bins, `[...]`, in `[0, bins - 1]`.
     """
-    boxes.assert_float(logits=logits)
     (logits,) = numerics.promote(logits)
     return jnp.sum(jax.nn.softmax(logits, axis=-1) * _bins(logits), axis=-1)
 
@@ -67,6 +102,7 @@ def _bins(logits: jax.Array) -> jax.Array:
     return lax.broadcasted_iota(logits.dtype, logits.shape, logits.ndim - 1)
 
 
+@_checks.checked(_check_variance)
 def gaussian_box_loss(
     predictions: chex.Array, log_variance: chex.Array, targets: chex.Array, *, where: chex.Array | None = None
 ) -> jax.Array:
@@ -90,11 +126,10 @@ def gaussian_box_loss(
     References:
       He et al., 2018, https://arxiv.org/abs/1809.08545
     """
-    boxes.assert_aligned(predictions=predictions, log_variance=log_variance, targets=targets)
-    predictions, log_variance, targets = numerics.promote(predictions, log_variance, targets)
-    predictions, targets = preparation.prepared(predictions, targets, where)
-    if where is not None:
-        log_variance = jnp.where(jnp.expand_dims(where, -1), log_variance, 0)
-    errors, exponents = numerics.unstack(predictions - targets, jnp.clip(log_variance, -50, 50))
-    pairs = zip(errors, exponents, strict=True)
-    return numerics.seam(numerics.total(jnp.exp(-a) * numerics.smooth_absolute(d, 1.0) + a / 2 for d, a in pairs))
+    predictions, log_variance, targets = preparation.masked(where, predictions, log_variance, targets)
+
+    def of_one(error: jax.Array, exponent: jax.Array) -> jax.Array:
+        a = jnp.clip(exponent, -50, 50)
+        return jnp.exp(-a) * numerics.smooth_absolute(error, 1.0) + a / 2
+
+    return preparation.sum_over_coordinates(of_one, predictions, targets, log_variance)

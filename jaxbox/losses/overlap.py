@@ -4,7 +4,7 @@ In the formulas I is the area of the intersection of the boxes, U that of their 
 smallest box around both.
 """
 
-import functools
+import math
 from collections.abc import Sequence
 
 import chex
@@ -13,9 +13,47 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxbox import boxes, numerics, similarity
+from jaxbox._checks import (
+    ABOVE_0_TO_1,
+    AT_LEAST_ONE,
+    BETWEEN_0_AND_1,
+    EXPONENT,
+    FROM_0_BELOW_1,
+    NOT_NEGATIVE,
+    PLANE,
+    POSITIVE,
+)
 from jaxbox.losses import preparation
 
+__all__ = [
+    "alpha_ciou_loss",
+    "alpha_diou_loss",
+    "alpha_giou_loss",
+    "alpha_iou_loss",
+    "bounded_iou_loss",
+    "ciou_loss",
+    "diou_loss",
+    "eiou_loss",
+    "extended_iou_loss",
+    "focal_eiou_loss",
+    "focaler_iou_loss",
+    "focused_powerful_iou_loss",
+    "focused_wiou_loss",
+    "giou_loss",
+    "inner_iou_loss",
+    "iou_loss",
+    "log_iou_loss",
+    "mpdiou_loss",
+    "nwd_loss",
+    "powerful_iou_loss",
+    "shape_iou_loss",
+    "siou_loss",
+    "squared_iou_loss",
+    "wiou_loss",
+]
 
+
+@preparation.loss()
 def iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the intersection over union.
 
@@ -37,9 +75,10 @@ def iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array 
     References:
       Yu et al., 2016, https://arxiv.org/abs/1608.01471
     """
-    return preparation.one_minus(similarity.iou, predictions, targets, where)
+    return numerics.seam(1 - similarity.iou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss()
 def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the squared IoU.
 
@@ -60,9 +99,10 @@ def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: che
     References:
       Rahman and Wang, 2016, https://doi.org/10.1007/978-3-319-50835-1_22
     """
-    return preparation.one_minus(similarity.squared_iou, predictions, targets, where)
+    return numerics.seam(1 - similarity.squared_iou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss(floor=BETWEEN_0_AND_1)
 def log_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, floor: chex.Numeric = 1e-6, where: chex.Array | None = None
 ) -> jax.Array:
@@ -89,11 +129,11 @@ def log_iou_loss(
     References:
       Yu et al., 2016, https://arxiv.org/abs/1608.01471
     """
-    numerics.assert_between(0, 1, floor=floor)
-    overlap = similarity.iou(*preparation.prepared_boxes(predictions, targets, where))
-    return numerics.seam(-jnp.log(jnp.clip(overlap, min=jnp.asarray(floor, overlap.dtype))))  # above 0 by the floor
+    overlap = similarity.iou(*preparation.masked(where, predictions, targets))
+    return numerics.seam(-jnp.log(numerics.maximum(overlap, floor)))  # above 0 by the floor
 
 
+@preparation.loss(beta=NOT_NEGATIVE)
 def bounded_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, beta: chex.Numeric = 0.2, where: chex.Array | None = None
 ) -> jax.Array:
@@ -124,12 +164,12 @@ def bounded_iou_loss(
     References:
       Tychsen-Smith and Petersson, 2017, https://arxiv.org/abs/1711.00164
     """
-    numerics.assert_not_negative(beta=beta)
-    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    predictions, targets = preparation.masked(where, predictions, targets)
     pair = boxes.pair(predictions, lax.stop_gradient(targets))
     return numerics.seam(numerics.total(numerics.smooth_absolute(1 - bound, beta) for bound in pair.iou_bounds))
 
 
+@preparation.loss()
 def giou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the generalized IoU.
 
@@ -150,9 +190,10 @@ def giou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     References:
       Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630
     """
-    return preparation.one_minus(similarity.giou, predictions, targets, where)
+    return numerics.seam(1 - similarity.giou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss()
 def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the distance IoU.
 
@@ -173,9 +214,10 @@ def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     References:
       Zheng et al., 2019, https://arxiv.org/abs/1911.08287
     """
-    return preparation.one_minus(similarity.diou, predictions, targets, where)
+    return numerics.seam(1 - similarity.diou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss(layout=PLANE)
 def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the complete IoU, for boxes in the plane.
 
@@ -198,9 +240,10 @@ def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     References:
       Zheng et al., 2020, https://arxiv.org/abs/2005.03572
     """
-    return preparation.one_minus(similarity.ciou, predictions, targets, where, planar=True)
+    return numerics.seam(1 - similarity.ciou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss()
 def eiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the efficient IoU.
 
@@ -221,9 +264,10 @@ def eiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     References:
       Zhang et al., 2021, https://arxiv.org/abs/2101.08158
     """
-    return preparation.one_minus(similarity.eiou, predictions, targets, where)
+    return numerics.seam(1 - similarity.eiou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss(gamma=EXPONENT)
 def focal_eiou_loss(
     predictions: chex.Array, targets: chex.Array, *, gamma: chex.Numeric = 0.5, where: chex.Array | None = None
 ) -> jax.Array:
@@ -252,12 +296,12 @@ def focal_eiou_loss(
     References:
       Zhang et al., 2021, https://arxiv.org/abs/2101.08158
     """
-    numerics.assert_positive(gamma=gamma)
-    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
+    predictions, targets = preparation.masked(where, predictions, targets)
     weight = lax.stop_gradient(numerics.power(similarity.iou(predictions, targets), gamma))
     return numerics.seam(weight * eiou_loss(predictions, targets))
 
 
+@preparation.loss(layout=PLANE, smooth=NOT_NEGATIVE)
 def extended_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, smooth: chex.Numeric = 0.1, where: chex.Array | None = None
 ) -> jax.Array:
@@ -286,11 +330,11 @@ def extended_iou_loss(
     References:
       Peng and Yu, 2021, https://arxiv.org/abs/2112.01793
     """
-    numerics.assert_not_negative(smooth=smooth)
-    pair = boxes.pair(*preparation.prepared_boxes(predictions, targets, where, planar=True))
+    pair = boxes.pair(*preparation.masked(where, predictions, targets))
     return numerics.seam(numerics.smooth_absolute(1 - pair.extended_iou, smooth))
 
 
+@preparation.loss(layout=PLANE, theta=EXPONENT)
 def siou_loss(
     predictions: chex.Array, targets: chex.Array, *, theta: chex.Numeric = 4.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -319,10 +363,11 @@ def siou_loss(
     References:
       Gevorgyan, 2022, https://arxiv.org/abs/2205.12740
     """
-    alike = functools.partial(similarity.siou, theta=theta)
-    return preparation.one_minus(alike, predictions, targets, where, planar=True)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.siou(*pair, theta=theta))
 
 
+@preparation.loss(alpha=EXPONENT)
 def alpha_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -349,10 +394,11 @@ def alpha_iou_loss(
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    alike = functools.partial(similarity.alpha_iou, alpha=alpha)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.alpha_iou(*pair, alpha=alpha))
 
 
+@preparation.loss(alpha=EXPONENT)
 def alpha_giou_loss(
     predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -379,10 +425,11 @@ def alpha_giou_loss(
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    alike = functools.partial(similarity.alpha_giou, alpha=alpha)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.alpha_giou(*pair, alpha=alpha))
 
 
+@preparation.loss(alpha=EXPONENT)
 def alpha_diou_loss(
     predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -409,10 +456,11 @@ def alpha_diou_loss(
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    alike = functools.partial(similarity.alpha_diou, alpha=alpha)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.alpha_diou(*pair, alpha=alpha))
 
 
+@preparation.loss(layout=PLANE, alpha=EXPONENT)
 def alpha_ciou_loss(
     predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -440,10 +488,11 @@ def alpha_ciou_loss(
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
     """
-    alike = functools.partial(similarity.alpha_ciou, alpha=alpha)
-    return preparation.one_minus(alike, predictions, targets, where, planar=True)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.alpha_ciou(*pair, alpha=alpha))
 
 
+@preparation.loss()
 def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """The IoU loss, weighted by the distance of the centres: Wise-IoU version 1.
 
@@ -464,11 +513,12 @@ def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     References:
       Tong et al., 2023, https://arxiv.org/abs/2301.10051
     """
-    pair = boxes.pair(*preparation.prepared_boxes(predictions, targets, where))
+    pair = boxes.pair(*preparation.masked(where, predictions, targets))
     distance = numerics.divide(pair.squared_offset, lax.stop_gradient(pair.squared_diagonal))
     return numerics.seam(jnp.exp(distance) * (1 - pair.iou))
 
 
+@preparation.loss(mean_loss=POSITIVE, alpha=AT_LEAST_ONE, delta=POSITIVE)
 def focused_wiou_loss(
     predictions: chex.Array,
     targets: chex.Array,
@@ -523,15 +573,15 @@ def focused_wiou_loss(
     References:
       Tong et al., 2023, https://arxiv.org/abs/2301.10051
     """
-    numerics.assert_positive(mean_loss=mean_loss, alpha=alpha, delta=delta)
-    predictions, targets = preparation.prepared_boxes(predictions, targets, where)
-    iou_losses = lax.stop_gradient(iou_loss(predictions, targets))
-    mean_loss, alpha, delta = (jnp.asarray(option, iou_losses.dtype) for option in (mean_loss, alpha, delta))
-    outlier = numerics.divide(iou_losses, mean_loss)
-    weight = lax.stop_gradient(outlier / delta * jnp.exp((delta - outlier) * jnp.log(alpha)))  # alpha is above 0
+    predictions, targets = preparation.masked(where, predictions, targets)
+    outlier = numerics.divide(1 - similarity.iou(predictions, targets), mean_loss)
+    # As a logarithm, since the power and the quotient can overflow where their product does not.
+    log_weight = jnp.log(numerics.maximum(numerics.divide(outlier, delta), 1e-30)) + (delta - outlier) * jnp.log(alpha)
+    weight = lax.stop_gradient(jnp.where(outlier > 0, jnp.exp(numerics.minimum(log_weight, math.log(1e30))), 0))
     return numerics.seam(weight * wiou_loss(predictions, targets))
 
 
+@preparation.loss()
 def mpdiou_loss(
     predictions: chex.Array, targets: chex.Array, *, image_size: Sequence[chex.Numeric], where: chex.Array | None = None
 ) -> jax.Array:
@@ -558,10 +608,11 @@ def mpdiou_loss(
     References:
       Ma and Xu, 2023, https://arxiv.org/abs/2307.07662
     """
-    alike = functools.partial(similarity.mpdiou, image_size=image_size)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.mpdiou(*pair, image_size=image_size))
 
 
+@preparation.loss(ratio=POSITIVE)
 def inner_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, ratio: chex.Numeric = 0.7, where: chex.Array | None = None
 ) -> jax.Array:
@@ -595,10 +646,11 @@ def inner_iou_loss(
     References:
       Zhang et al., 2023, https://arxiv.org/abs/2311.02877
     """
-    alike = functools.partial(similarity.inner_iou, ratio=ratio)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.inner_iou(*pair, ratio=ratio))
 
 
+@preparation.loss(ordered=("lower", "upper"), lower=FROM_0_BELOW_1, upper=ABOVE_0_TO_1)
 def focaler_iou_loss(
     predictions: chex.Array,
     targets: chex.Array,
@@ -638,10 +690,11 @@ def focaler_iou_loss(
     References:
       Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
     """
-    alike = functools.partial(similarity.focaler_iou, lower=lower, upper=upper)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.focaler_iou(*pair, lower=lower, upper=upper))
 
 
+@preparation.loss(layout=PLANE, scale=NOT_NEGATIVE)
 def shape_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, scale: chex.Numeric = 0.0, where: chex.Array | None = None
 ) -> jax.Array:
@@ -670,10 +723,11 @@ def shape_iou_loss(
     References:
       Zhang and Zhang, 2023, https://arxiv.org/abs/2312.17663
     """
-    alike = functools.partial(similarity.shape_iou, scale=scale)
-    return preparation.one_minus(alike, predictions, targets, where, planar=True)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.shape_iou(*pair, scale=scale))
 
 
+@preparation.loss()
 def powerful_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the powerful IoU: PIoU version 1.
 
@@ -693,9 +747,10 @@ def powerful_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: ch
     References:
       Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041
     """
-    return preparation.one_minus(similarity.powerful_iou, predictions, targets, where)
+    return numerics.seam(1 - similarity.powerful_iou(*preparation.masked(where, predictions, targets)))
 
 
+@preparation.loss(focus=POSITIVE)
 def focused_powerful_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, focus: chex.Numeric = 1.3, where: chex.Array | None = None
 ) -> jax.Array:
@@ -724,14 +779,15 @@ def focused_powerful_iou_loss(
     References:
       Liu et al., 2024, https://doi.org/10.1016/j.neunet.2023.11.041
     """
-    numerics.assert_positive(focus=focus)
     # Promoted here, since the gradients of two uses add up, which must not be done in half precision.
-    predictions, targets = numerics.promote(*preparation.prepared_boxes(predictions, targets, where))
+    predictions, targets = numerics.promote(*preparation.masked(where, predictions, targets))
     error = boxes.pair(predictions, targets).edge_error
-    z = jnp.asarray(focus, error.dtype) * jnp.exp(-error)
+    # z exp(-z^2) is 0 from 40 on, so that no focus overflows.
+    z = jnp.exp(numerics.minimum(jnp.log(focus) - error, math.log(40)))
     return numerics.seam(3 * z * jnp.exp(-z * z) * powerful_iou_loss(predictions, targets))
 
 
+@preparation.loss(constant=POSITIVE)
 def nwd_loss(
     predictions: chex.Array, targets: chex.Array, *, constant: chex.Numeric, where: chex.Array | None = None
 ) -> jax.Array:
@@ -758,5 +814,5 @@ def nwd_loss(
     References:
       Wang et al., 2021, https://arxiv.org/abs/2110.13389
     """
-    alike = functools.partial(similarity.nwd, constant=constant)
-    return preparation.one_minus(alike, predictions, targets, where)
+    pair = preparation.masked(where, predictions, targets)
+    return numerics.seam(1 - similarity.nwd(*pair, constant=constant))

@@ -1,91 +1,70 @@
-"""What all losses do before and after their formula."""
+"""What losses do before their formula: their arguments are checked, and masked rows replaced."""
 
-import operator
 from collections.abc import Callable
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxbox import boxes, numerics
+from jaxbox import _checks, numerics
+
+FEW = 8  # coordinates that are worth arrays of their own: what is done for one is compiled for each
 
 
-def prepared(predictions: chex.Array, targets: chex.Array, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:
-    """Asserts two aligned arrays, and puts zeros into both where a row is masked.
+def loss(
+    *, layout: _checks.Layout = _checks.BOXES, ordered: tuple[str, ...] = (), **intervals: _checks.Interval
+) -> Callable[[_checks.Function], _checks.Function]:
+    """Makes a loss of a formula that takes `predictions` and `targets`.
+
+    Args:
+      layout: what their last axis holds.
+      ordered: two options, of which the first must be below the second.
+      **intervals: what the options of the formula may be.
+
+    Returns:
+      A decorator of the formula.
+    """
+    check = _checks.of_boxes("predictions", "targets", layout=layout, equal=True, ordered=ordered, **intervals)
+    return _checks.checked(check)
+
+
+def masked(where: chex.Array | None, *arrays: chex.Array) -> tuple[jax.Array, ...]:
+    """Puts zeros where a row is masked.
 
     At equal boxes, even empty ones, every loss is 0 and stationary.
 
     Args:
-      predictions: coordinates, `[..., k]`.
-      targets: coordinates, `[..., k]`.
-      where: boolean mask, `[...]`, or None.
+      where: boolean mask, `[...]` with axes that may have length 1, or None.
+      *arrays: coordinates, `[..., k]`.
 
     Returns:
-      Predictions and targets, `[..., k]`.
+      The arrays, `[..., k]`.
     """
-    boxes.assert_aligned(predictions=predictions, targets=targets)
-    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
     if where is None:
-        return predictions, targets
-    boxes.assert_mask(where, predictions.shape[:-1])
+        return tuple(map(jnp.asarray, arrays))
     keep = jnp.expand_dims(where, -1)
-    return jnp.where(keep, predictions, 0), jnp.where(keep, targets, 0)
-
-
-def prepared_boxes(
-    predictions: chex.Array, targets: chex.Array, where: chex.Array | None, *, planar: bool = False
-) -> tuple[jax.Array, jax.Array]:
-    """Asserts two aligned arrays of boxes and prepares them.
-
-    Args:
-      predictions: boxes, `[..., 2n]`.
-      targets: boxes, `[..., 2n]`.
-      where: boolean mask, `[...]`, or None.
-      planar: whether `n` must be 2.
-
-    Returns:
-      Predictions and targets, `[..., 2n]`.
-    """
-    boxes.assert_boxes(predictions=predictions, targets=targets, planar=planar)
-    return prepared(predictions, targets, where)
+    return tuple(jnp.where(keep, array, 0) for array in arrays)
 
 
 def sum_over_coordinates(
-    function: Callable[[jax.Array], jax.Array], predictions: chex.Array, targets: chex.Array, where: chex.Array | None
+    function: Callable[..., jax.Array], predictions: chex.Array, targets: chex.Array, *others: chex.Array
 ) -> jax.Array:
     """The loss that is the sum over the coordinates of a function of the error.
 
     Args:
-      function: of the errors of one coordinate, `[...]`.
+      function: of the errors of one coordinate, `[...]`, and of the same coordinate of each other array.
       predictions: coordinates, `[..., k]`.
       targets: coordinates, `[..., k]`.
-      where: boolean mask, `[...]`, or None.
+      *others: further numbers a coordinate, `[..., k]`.
 
     Returns:
       One value a row, `[...]`.
     """
-    coordinates = numerics.unstack(*prepared(predictions, targets, where))
-    return numerics.seam(numerics.total(map(function, map(operator.sub, *coordinates))))
 
+    def of_one(prediction: jax.Array, target: jax.Array, *rest: jax.Array) -> jax.Array:
+        return function(prediction - target, *rest)
 
-def one_minus(
-    alike: Callable[[chex.Array, chex.Array], jax.Array],
-    predictions: chex.Array,
-    targets: chex.Array,
-    where: chex.Array | None,
-    *,
-    planar: bool = False,
-) -> jax.Array:
-    """The loss that is one minus a similarity.
-
-    Args:
-      alike: a similarity.
-      predictions: boxes, `[..., 2n]`.
-      targets: boxes, `[..., 2n]`.
-      where: boolean mask, `[...]`, or None.
-      planar: whether `n` must be 2.
-
-    Returns:
-      One value a box, `[...]`.
-    """
-    return numerics.seam(1 - alike(*prepared_boxes(predictions, targets, where, planar=planar)))
+    if predictions.shape[-1] > FEW:
+        of_all = jax.vmap(of_one, in_axes=-1, out_axes=-1)
+        return jnp.sum(of_all(*numerics.promote(predictions, targets, *others)), axis=-1)
+    return numerics.seam(numerics.total(map(of_one, *numerics.unstack(predictions, targets, *others))))
