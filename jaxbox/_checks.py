@@ -29,7 +29,7 @@ Given = dict[str, Any]  # arguments by name
 _inside = contextvars.ContextVar("inside a checked function", default=False)
 
 
-Check = Callable[[str, Given], Given]
+Check = Callable[[str, Given, Given], Given]
 
 
 def checked(check: Check) -> Callable[[Function], Function]:
@@ -38,8 +38,9 @@ def checked(check: Check) -> Callable[[Function], Function]:
     Formulas call each other without being checked again.
 
     Args:
-      check: takes the name of the function and its arguments by name, and replaces these by what the formula computes
-        with. It returns those that the formula knows while it is traced; they must be hashable.
+      check: takes the name of the function, its arguments by name, and those options that have their default. It
+        replaces the arguments by what the formula computes with, and returns those that the formula knows while it is
+        traced; they must be hashable.
 
     Returns:
       A decorator of the formula.
@@ -54,7 +55,8 @@ def checked(check: Check) -> Callable[[Function], Function]:
             if isinstance(parameter.default, float)
         }
 
-        def program(known: tuple[tuple[str, Any], ...], given: Given) -> Any:  # noqa: ANN401
+        def program(known: tuple[tuple[str, Any], ...], debugs: bool, given: Given) -> Any:  # noqa: ANN401
+            del debugs  # part of the key: `numerics.divide` is another one then
             token = _inside.set(True)
             try:
                 return formula(**dict(known), **given)
@@ -62,7 +64,7 @@ def checked(check: Check) -> Callable[[Function], Function]:
                 _inside.reset(token)
 
         program.__name__ = program.__qualname__ = formula.__name__
-        compiled = jax.jit(program, static_argnums=0, inline=True)
+        compiled = jax.jit(program, static_argnums=(0, 1), inline=True)
 
         @functools.wraps(formula)
         def call(*args: object, **kwargs: object) -> Any:  # noqa: ANN401
@@ -76,8 +78,9 @@ def checked(check: Check) -> Callable[[Function], Function]:
                 arguments.apply_defaults()
                 given = arguments.arguments
                 untouched = {option: value for option, value in defaults.items() if given[option] is value}
-                known = check(name, given) | untouched
-                return compiled(tuple(known.items()), {key: given[key] for key in given if key not in known})
+                known = check(name, given, untouched) | untouched
+                rest = {key: given[key] for key in given if key not in known}
+                return compiled(tuple(known.items()), jax.config.jax_debug_infs, rest)
             raise TypeError(said)
 
         call.layout = getattr(check, "layout", COORDINATES)  # type: ignore[attr-defined]
@@ -161,6 +164,9 @@ def floats(name: str, value: object) -> Any:  # noqa: ANN401
             f"`{name}` has dtype {array.dtype}, but only floating point has a gradient. "
             f"Write `{name}{real}.astype(jnp.float32)`."
         )
+    if isinstance(array, np.ndarray) and array.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
+        with np.errstate(over="ignore", under="ignore"):  # as JAX does, without NumPy's warning
+            return array.astype(np.float32)
     return array
 
 
@@ -489,15 +495,18 @@ class Interval:
     is_exponent: bool = False
 
 
-POSITIVE = Interval("above 0 and finite", lambda x: (x > 0) & np.isfinite(x))
+# Numbers that are multiplied and divided by keep within what law 6 promises of lengths, so that nothing overflows.
+POSITIVE = Interval("from 1e-15 to 1e15", lambda x: (x >= 1e-15) & (x <= 1e15))
 POSITIVE_OR_INFINITE = Interval("above 0", lambda x: x > 0)
 NOT_NEGATIVE = Interval("0 or above", lambda x: x >= 0)
 EXPONENT = Interval("above 0", lambda x: x > 0, example=2.0, is_exponent=True)
 FINITE = Interval("finite", np.isfinite)
-AT_LEAST_ONE = Interval("1 or above, and finite", lambda x: (x >= 1) & np.isfinite(x), example=1.5)
+FROM_1 = Interval("from 1 to 1e15", lambda x: (x >= 1) & (x <= 1e15), example=1.5)
 BETWEEN_0_AND_1 = Interval("above 0 and below 1", lambda x: (x > 0) & (x < 1), example=0.5)
-FROM_0_BELOW_1 = Interval("0 or above, and below 1", lambda x: (x >= 0) & (x < 1), example=0.0)
-ABOVE_0_TO_1 = Interval("above 0, and 1 or below", lambda x: (x > 0) & (x <= 1))
+FLOOR = Interval("from 1e-30 on, and below 1", lambda x: (x >= 1e-30) & (x < 1), example=1e-6)
+LEAST_WIDTH = 1e-6  # of an interval of IoU that is stretched
+LOWER_IOU = Interval(f"from 0 to 1 - {LEAST_WIDTH}", lambda x: (x >= 0) & (x <= 1 - LEAST_WIDTH), example=0.0)
+UPPER_IOU = Interval(f"from {LEAST_WIDTH} to 1", lambda x: (x >= LEAST_WIDTH) & (x <= 1))
 
 
 def option(name: str, value: object, interval: Interval, leading: Shape, dtype: np.dtype) -> Any:  # noqa: ANN401
@@ -527,7 +536,9 @@ def option(name: str, value: object, interval: Interval, leading: Shape, dtype: 
             numbers = np.asarray(value)
             numbers = numbers.astype(dtype) if numbers.dtype.kind in "fiuV" else numbers
     else:
-        raise TypeError(f"`{name}` is {value!r}, a {type(value).__name__}, but it is a number.{_as_number(name, value)}")
+        raise TypeError(
+            f"`{name}` is {value!r}, a {type(value).__name__}, but it is a number.{_as_number(name, value)}"
+        )
     if not (_is_floating(numbers.dtype) or jnp.issubdtype(numbers.dtype, jnp.integer)):
         raise TypeError(f"`{name}` has dtype {numbers.dtype}, but it is a number. Write `{name}={interval.example}`.")
     if numbers.shape:
@@ -596,7 +607,11 @@ def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Any
     if count != n:
         cut = ""
         if count > n:
-            cut = f" Write `image_size={tuple(value[:n])}`." if isinstance(size, list) else " Write `image_size[..., :%d]`." % n
+            cut = (
+                f" Write `image_size={tuple(value[:n])}`."
+                if isinstance(size, list)
+                else " Write `image_size[..., :%d]`." % n
+            )
         elif count == 1 and isinstance(size, list):
             cut = f" Write `image_size={tuple(value) * n}`."
         raise ValueError(
@@ -693,14 +708,14 @@ def of_boxes(
       layout: what their last axes hold.
       equal: whether they must have one shape, as the arrays of a loss, or broadcast.
       window: the name of an argument that is one box for all, or one an image, or None.
-      ordered: two options, of which the first must be below the second.
+      ordered: two options, of which the first must be below the second, by `LEAST_WIDTH`.
       **intervals: what its options may be.
 
     Returns:
       A check for `checked`.
     """
 
-    def check(function: str, given: Given) -> Given:
+    def check(function: str, given: Given, untouched: Given) -> Given:
         arrays = {name: laid_out(name, given[name], layout) for name in names}
         windows = {}
         if window is not None and given[window] is not None:
@@ -718,7 +733,7 @@ def of_boxes(
         leading = jnp.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
         if "where" in given:
             given["where"] = mask(given["where"], leading)
-        known = _options(given, list(arrays.values()), leading, intervals, ordered)
+        known = _options(given, untouched, list(arrays.values()), leading, intervals, ordered)
         given |= arrays | {name: expanded(name, array, leading) for name, array in windows.items()}
         return known
 
@@ -730,7 +745,9 @@ def _all_with_all(function: str, given: Given, intervals: Mapping[str, Interval]
     first, second = arrays
     if min(array.ndim for array in arrays.values()) < 2:
         return ""
-    options = {name: given[name] for name in (*intervals, "image_size") if isinstance(given.get(name), (int, float, tuple))}
+    options = {
+        name: given[name] for name in (*intervals, "image_size") if isinstance(given.get(name), (int, float, tuple))
+    }
     called = function
     if options:
         called = f"functools.partial({function}, {', '.join(f'{name}={value}' for name, value in options.items())})"
@@ -738,7 +755,12 @@ def _all_with_all(function: str, given: Given, intervals: Mapping[str, Interval]
 
 
 def _options(
-    given: Given, arrays: Sequence[Any], leading: Shape, intervals: Mapping[str, Interval], ordered: Sequence[str]
+    given: Given,
+    untouched: Given,
+    arrays: Sequence[Any],
+    leading: Shape,
+    intervals: Mapping[str, Interval],
+    ordered: Sequence[str],
 ) -> Given:
     """Replaces options by numbers, and returns those that the formula may know."""
     dtype = dtype_to_compute_in(arrays)
@@ -746,6 +768,8 @@ def _options(
     asked = [given[name] for name in ordered]
     for name, interval in intervals.items():
         value = given[name]
+        if name in untouched:
+            continue
         given[name] = option(name, value, interval, leading, dtype)
         if interval.is_exponent and isinstance(value, (int, float)) and value in (1, 2, 3, 4):
             known[name] = int(value)
@@ -753,9 +777,12 @@ def _options(
         given["image_size"] = size_of_image(given["image_size"], arrays[0].shape[-1] // 2, leading, dtype)
     if ordered:
         lower, upper = (given[name] for name in ordered)
-        if not any(isinstance(bound, core.Tracer) for bound in (lower, upper)) and not np.all(lower < upper):
+        if not any(isinstance(bound, core.Tracer) for bound in (lower, upper)) and not np.all(
+            lower + LEAST_WIDTH <= upper
+        ):
             raise ValueError(
-                f"`{ordered[0]}` is {asked[0]}, but it must be below `{ordered[1]}`, which is {asked[1]}, in {dtype}. "
+                f"`{ordered[0]}` is {asked[0]}, but it must be below `{ordered[1]}`, which is {asked[1]}, by "
+                f"{LEAST_WIDTH} at least. "
                 f"Write `{ordered[0]}=0.0`, for example."
             )
     return known

@@ -22,7 +22,6 @@ from jax.experimental import checkify
 
 from jaxbox import _checks, numerics
 
-
 __all__ = [
     "Intervals",
     "absolute_to_normalized",
@@ -374,11 +373,26 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
             found = found & where
         if found.size == 0:
             continue
-        place = jnp.unravel_index(jnp.argmax(found), found.shape)
+        first, place = _first(found)
         index = ", ".join(f"{{{axis}}}" for axis in range(found.ndim))
-        checkify.debug_check(
-            ~jnp.any(found), f"box [{index}], {{box}}, {fault}", *place, box=promoted[place], window=window
-        )
+        box = jnp.sum(jnp.where(jnp.expand_dims(first, -1), promoted, 0), axis=tuple(range(found.ndim)))
+        checkify.debug_check(~jnp.any(found), f"box [{index}], {{box}}, {fault}", *place, box=box, window=window)
+
+
+def _first(found: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+    """The first place of a boolean array that is True: as such an array, and by its indices.
+
+    By arithmetic, since an array whose rows are spread over devices has no slice of one row.
+    """
+    number = jnp.zeros(found.shape, jnp.int32)
+    for axis, length in enumerate(found.shape):
+        number = number * length + lax.broadcasted_iota(jnp.int32, found.shape, axis)
+    rest = first = jnp.min(jnp.where(found, number, found.size))
+    place = []
+    for length in reversed(found.shape):
+        place.append(rest % length)
+        rest = rest // length
+    return number == first, place[::-1]
 
 
 def _area(lengths: Sequence[jax.Array], units: Sequence[jax.Array] | None = None) -> jax.Array:

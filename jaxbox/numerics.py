@@ -220,6 +220,8 @@ def is_zero(x: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _divide(x, y):
+    if jax.config.jax_debug_infs:  # which would find that infinity, if it is kept for a gradient
+        return jnp.where(is_zero(y), 0, x / jnp.where(is_zero(y), 1, y))
     return x / jnp.where(is_zero(y), jnp.inf, y)
 
 
@@ -507,14 +509,22 @@ def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable
         # A number of rows that is a symbol, as in `jax.export`, cannot be divided into chunks.
         known = isinstance(a.shape[0], int) and isinstance(b.shape[0], int)
         pairs = a.shape[0] * b.shape[0] if known else 0
-        if pairs <= fewest:
+        if pairs <= fewest or (_is_spread(a) and _is_spread(b)):
             return _compare(function, a, b)
-        # With rows of the arguments: zeros would not vary over the devices of a `shard_map`, as the arguments do.
-        of_rows, captured = jax.closure_convert(function, a[0], b[0])
+        if _is_spread(a):
+            return all_pairs(lambda y, x: function(x, y))(b, a).T
+        # With rows made of the arguments: zeros would not vary over the devices of a `shard_map`, as these do.
+        of_rows, captured = jax.closure_convert(function, jnp.sum(a, axis=0), jnp.sum(b, axis=0))
         rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
         return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
 
     return compare_all
+
+
+def _is_spread(rows):
+    """Whether the type of an array says that its rows lie on several devices, so that they have no chunks."""
+    sharding = getattr(jax.typeof(rows), "sharding", None)
+    return sharding is not None and any(name is not None for name in sharding.spec)
 
 
 def _compare(function, a, b, *captured):

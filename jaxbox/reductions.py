@@ -28,7 +28,7 @@ __all__ = ["update_mean", "weighted_mean", "weighted_sum"]
 Axis = int | Sequence[int] | None
 
 
-def _check(_: str, given: _checks.Given) -> _checks.Given:
+def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
     values = _checks.floats("values", given["values"])
     arrays = [values]
     if given.get("weights") is not None:
@@ -36,7 +36,7 @@ def _check(_: str, given: _checks.Given) -> _checks.Given:
         arrays.append(given["weights"])
     given |= {"values": values, "where": _checks.mask(given["where"], values.shape)}
     dtype = _checks.dtype_to_compute_in(arrays)
-    if "at_least" in given:
+    if "at_least" in given and "at_least" not in untouched:
         given["at_least"] = _checks.option("at_least", given["at_least"], _checks.NOT_NEGATIVE, (), dtype)
     if "momentum" in given:
         given["momentum"] = _checks.option("momentum", given["momentum"], _checks.BETWEEN_0_AND_1, (), dtype)

@@ -19,12 +19,12 @@ from jax import lax
 
 from jaxbox import _checks, boxes, numerics
 from jaxbox._checks import (
-    ABOVE_0_TO_1,
     EXPONENT,
-    FROM_0_BELOW_1,
+    LOWER_IOU,
     NOT_NEGATIVE,
     PLANE,
     POSITIVE,
+    UPPER_IOU,
 )
 
 __all__ = [
@@ -544,7 +544,7 @@ def inner_iou(a: chex.Array, b: chex.Array, *, ratio: chex.Numeric = 0.7) -> jax
     return boxes.pair(a, b).scaled(ratio).iou
 
 
-@_similarity(ordered=("lower", "upper"), lower=FROM_0_BELOW_1, upper=ABOVE_0_TO_1)
+@_similarity(ordered=("lower", "upper"), lower=LOWER_IOU, upper=UPPER_IOU)
 def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, upper: chex.Numeric = 0.95) -> jax.Array:
     r"""Intersection over union, stretched from an interval to all of `[0, 1]`.
 
@@ -569,9 +569,8 @@ def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, uppe
       Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
     """
     overlap = boxes.pair(a, b).iou
-    width = jnp.asarray(upper - lower, overlap.dtype)
-    stretched = numerics.divide(overlap - lower, width, otherwise=(overlap >= lower).astype(overlap.dtype))
-    return numerics.clip(stretched, 0, 1)
+    width = numerics.maximum(jnp.asarray(upper - lower, overlap.dtype), _checks.LEAST_WIDTH)
+    return 1 - numerics.clip((upper - overlap) / width, 0, 1)
 
 
 @_similarity(layout=PLANE, scale=NOT_NEGATIVE)

@@ -66,7 +66,7 @@ def test_wrong_arguments_say_what_to_write():
     assert "`weights[..., None]`" in str(caught.value)
     with pytest.raises(ValueError, match=r"`where` has shape \(2, 2, 1\)"):
         reductions.weighted_mean(VALUES, where=MASK[..., None])
-    with pytest.raises(TypeError, match="`weights` has dtype bool.*Write `where=weights`"):
+    with pytest.raises(TypeError, match=r"`weights` has dtype bool.*Write `where=weights`"):
         reductions.weighted_mean(VALUES, MASK)
     with pytest.raises(TypeError, match="`where` has dtype float32"):
         reductions.weighted_sum(VALUES, where=VALUES)

@@ -168,9 +168,9 @@ def balanced_l1_loss(
     """
 
     def balanced(error: jax.Array) -> jax.Array:
-        e = numerics.divide(numerics.absolute(error), jnp.asarray(beta, error.dtype))
-        far = gamma * numerics.maximum(e - 1, 0)
-        return beta * (numerics.balanced_integral(numerics.minimum(e, 1), alpha, gamma) + far)
+        size = numerics.absolute(error)
+        near = numerics.minimum(numerics.divide(size, jnp.asarray(beta, error.dtype)), 1)
+        return beta * numerics.balanced_integral(near, alpha, gamma) + gamma * numerics.maximum(size - beta, 0)
 
     return preparation.sum_over_coordinates(balanced, *preparation.masked(where, predictions, targets))
 

@@ -11,7 +11,7 @@ from jaxbox.losses import preparation
 __all__ = ["distribution_focal_loss", "expected_bin", "gaussian_box_loss"]
 
 
-def _check_distribution(_: str, given: _checks.Given) -> _checks.Given:
+def _check_distribution(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
     logits, targets = (_checks.floats(name, given[name]) for name in ("logits", "targets"))
     if logits.ndim == 0 or logits.shape[-1] < 2:
         raise ValueError(
@@ -31,14 +31,14 @@ def _check_distribution(_: str, given: _checks.Given) -> _checks.Given:
     return {}
 
 
-def _check_logits(_: str, given: _checks.Given) -> _checks.Given:
+def _check_logits(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
     given["logits"] = _checks.floats("logits", given["logits"])
     if given["logits"].ndim == 0:
         raise ValueError("`logits` has shape (), but the bins are its last axis. Write `logits[None]`.")
     return {}
 
 
-def _check_variance(function: str, given: _checks.Given) -> _checks.Given:
+def _check_variance(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
     names = ("predictions", "log_variance", "targets")
     arrays = {name: _checks.laid_out(name, given[name], _checks.COORDINATES) for name in names}
     _checks.assert_equal_shapes(arrays, lambda: "")

@@ -14,14 +14,14 @@ from jax import lax
 
 from jaxbox import boxes, numerics, similarity
 from jaxbox._checks import (
-    ABOVE_0_TO_1,
-    AT_LEAST_ONE,
-    BETWEEN_0_AND_1,
     EXPONENT,
-    FROM_0_BELOW_1,
+    FLOOR,
+    FROM_1,
+    LOWER_IOU,
     NOT_NEGATIVE,
     PLANE,
     POSITIVE,
+    UPPER_IOU,
 )
 from jaxbox.losses import preparation
 
@@ -102,7 +102,7 @@ def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: che
     return numerics.seam(1 - similarity.squared_iou(*preparation.masked(where, predictions, targets)))
 
 
-@preparation.loss(floor=BETWEEN_0_AND_1)
+@preparation.loss(floor=FLOOR)
 def log_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, floor: chex.Numeric = 1e-6, where: chex.Array | None = None
 ) -> jax.Array:
@@ -518,7 +518,7 @@ def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     return numerics.seam(jnp.exp(distance) * (1 - pair.iou))
 
 
-@preparation.loss(mean_loss=POSITIVE, alpha=AT_LEAST_ONE, delta=POSITIVE)
+@preparation.loss(mean_loss=POSITIVE, alpha=FROM_1, delta=POSITIVE)
 def focused_wiou_loss(
     predictions: chex.Array,
     targets: chex.Array,
@@ -531,7 +531,7 @@ def focused_wiou_loss(
     """The WIoU loss with a weight that favours boxes of ordinary quality: Wise-IoU version 3.
 
     `b / (delta alpha^(b - delta)) exp(rho^2 / D^2) (1 - IoU)`, where b is the IoU loss of the box over the running mean
-    of IoU losses. `reductions.update_mean` keeps that mean, which is an argument and a result of the training step:
+    of IoU losses; a weight above 1e6 counts as that. `reductions.update_mean` keeps that mean, which is an argument and a result of the training step:
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -555,7 +555,7 @@ def focused_wiou_loss(
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
       mean_loss: running mean of `iou_loss`, above 0; may be traced.
-      alpha: base of the weight; above 0, may be traced.
+      alpha: base of the weight; 1 or above, may be traced. Below 1 the weight would grow with the outlier degree.
       delta: the outlier degree whose weight is 1; above 0, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
@@ -575,9 +575,10 @@ def focused_wiou_loss(
     """
     predictions, targets = preparation.masked(where, predictions, targets)
     outlier = numerics.divide(1 - similarity.iou(predictions, targets), mean_loss)
-    # As a logarithm, since the power and the quotient can overflow where their product does not.
+    # As a logarithm, since the power and the quotient can overflow where their product does not. What bounds it keeps
+    # the gradients of tiny boxes finite.
     log_weight = jnp.log(numerics.maximum(numerics.divide(outlier, delta), 1e-30)) + (delta - outlier) * jnp.log(alpha)
-    weight = lax.stop_gradient(jnp.where(outlier > 0, jnp.exp(numerics.minimum(log_weight, math.log(1e30))), 0))
+    weight = lax.stop_gradient(jnp.where(outlier > 0, jnp.exp(numerics.minimum(log_weight, math.log(1e6))), 0))
     return numerics.seam(weight * wiou_loss(predictions, targets))
 
 
@@ -650,7 +651,7 @@ def inner_iou_loss(
     return numerics.seam(1 - similarity.inner_iou(*pair, ratio=ratio))
 
 
-@preparation.loss(ordered=("lower", "upper"), lower=FROM_0_BELOW_1, upper=ABOVE_0_TO_1)
+@preparation.loss(ordered=("lower", "upper"), lower=LOWER_IOU, upper=UPPER_IOU)
 def focaler_iou_loss(
     predictions: chex.Array,
     targets: chex.Array,

@@ -1,0 +1,118 @@
+"""Every public function, as one of arrays with a row a box, for the tests that ask where the package works."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxbox import boxes, losses, reductions, similarity
+from tests import cases
+
+OPTIONS = {
+    "focused_wiou_loss": {"mean_loss": 0.5},
+    "mpdiou": {"image_size": (3.0, 4.0)},
+    "mpdiou_loss": {"image_size": (3.0, 4.0)},
+    "nwd": {"constant": 2.0},
+    "nwd_loss": {"constant": 2.0},
+}
+OF_ONE_SET = {  # what these take beside their boxes
+    "absolute_to_normalized": {"image_size": (3.0, 4.0)},
+    "clip": {"window": np.array([-1.0, -1, 1, 1])},
+    "check": {"window": np.array([-9.0, -9, 9, 9])},
+    "normalized_to_absolute": {"image_size": (3.0, 4.0)},
+    "scale": {"factor": 1.5},
+}
+ARE_CLASSES = {"Intervals"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A public function of arrays.
+
+    Attributes:
+      name: of the function, with its module.
+      function: of the arrays, and of `axis_name` if it is a reduction.
+      shapes: of the arrays, where None is the number of rows; the first ones have rows that may be spread.
+      is_matrix: whether the rows of the second array are the columns of the result.
+      is_reduction: whether the rows are reduced.
+      has_gradient: whether the result has one.
+    """
+
+    name: str
+    function: Callable
+    shapes: tuple[tuple[int | None, ...], ...]
+    is_matrix: bool = False
+    is_reduction: bool = False
+    has_gradient: bool = True
+
+    def arrays(self, count, dtype=np.float32):
+        """Numbers for each array, with so many rows; boxes are upright, and about half of the pairs overlap."""
+        drawn = []
+        for number, shape in enumerate(self.shapes):
+            whole = [count if length is None else length for length in shape]
+            if shape[-1] == 4:
+                drawn.append(cases.random_boxes(np.prod(whole[:-1]), seed=number).reshape(whole))
+            else:
+                drawn.append(np.random.default_rng(number).uniform(0.1, 3, whole))
+        return [np.asarray(x, dtype) for x in drawn]
+
+
+BOX, NUMBER = (None, 4), (None,)
+
+
+def of_pairs(module, name):
+    function = functools.partial(getattr(module, name), **OPTIONS.get(name, {}))
+    return Call(f"{module.__name__.split('.')[-1]}.{name}", function, (BOX, BOX))
+
+
+def of_set(name):
+    function = functools.partial(getattr(boxes, name), **OF_ONE_SET.get(name, {}))
+    return Call(f"boxes.{name}", function, (BOX,), has_gradient=name not in ("check", "is_valid"))
+
+
+def masked_matrix(a, b):
+    return similarity.pairwise(similarity.giou)(a, b, where=(boxes.sides(a)[..., 0] < 1, boxes.sides(b)[..., 1] < 1))
+
+
+OF_DISTRIBUTIONS = [
+    Call("losses.distribution_focal_loss", losses.distribution_focal_loss, ((None, 9), NUMBER)),
+    Call("losses.expected_bin", losses.expected_bin, ((None, 9),)),
+    Call("losses.gaussian_box_loss", losses.gaussian_box_loss, (BOX, BOX, BOX)),
+]
+MATRICES = [
+    Call("similarity.pairwise", similarity.pairwise(similarity.giou), (BOX, BOX), is_matrix=True),
+    Call("similarity.pairwise, masked", masked_matrix, (BOX, BOX), is_matrix=True),
+    Call("similarity.pairwise, of images", similarity.pairwise(similarity.giou), ((None, 200, 4), (None, 128, 4))),
+    Call(
+        "similarity.pairwise, of a loss",
+        similarity.pairwise(functools.partial(losses.smooth_l1_loss, beta=0.1)),
+        (BOX, BOX),
+        is_matrix=True,
+    ),
+]
+REDUCTIONS = [
+    Call("reductions.weighted_sum", reductions.weighted_sum, (NUMBER, NUMBER), is_reduction=True),
+    Call("reductions.weighted_mean", reductions.weighted_mean, (NUMBER, NUMBER), is_reduction=True),
+    Call(
+        "reductions.update_mean",
+        lambda values, **mapped: reductions.update_mean(0.5, values, momentum=0.1, **mapped),
+        (NUMBER,),
+        is_reduction=True,
+        has_gradient=False,
+    ),
+]
+SPECIAL = {call.name.split(",")[0].split(".")[1] for call in (*OF_DISTRIBUTIONS, *MATRICES, *REDUCTIONS)}
+CALLS = [
+    *(of_pairs(losses, name) for name in losses.__all__ if name not in SPECIAL),
+    *OF_DISTRIBUTIONS,
+    *(of_pairs(similarity, name) for name in similarity.__all__ if name not in SPECIAL),
+    *MATRICES,
+    *(of_set(name) for name in boxes.__all__ if name not in ARE_CLASSES),
+    *REDUCTIONS,
+]
+
+
+def total(function):
+    """The sum of the results of a function, with which it has a gradient."""
+    return lambda *arrays, **mapped: function(*arrays, **mapped).sum()
