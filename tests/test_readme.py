@@ -10,12 +10,47 @@ from jaxbox import boxes, losses, reductions, similarity
 from jaxbox.demo import catalogue
 from tests import cases, guarantees
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def escaped(formula):
+    """As a cell of a table holds it: GitHub cuts a cell at each other bar, even between backquotes."""
+    return formula.replace("|", r"\|")
+
+
+def tables():
+    """Every table with its rows, each row with its cells, as GitHub cuts them."""
+    lines = [line.strip() for line in README.splitlines()]
+    found = []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if not line.startswith("|"):
+            continue
+        if re.fullmatch(r"[|:-]+", after):
+            found.append([])
+        found[-1].append(re.split(r"(?<!\\)\|", line)[1:-1])
+    return found
+
+
+@pytest.mark.parametrize("rows", tables(), ids=lambda rows: rows[0][0].strip())
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(rows):
+    assert [len(row) for row in rows] == [len(rows[0])] * len(rows)
+    assert len(rows) > 2
+
+
+def test_there_are_tables():
+    assert len(tables()) >= 10
+
+
+def test_every_file_that_the_page_links_or_shows_exists():
+    links = re.findall(r"\]\(((?!#|https?:)[^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_table_of_losses_is_that_of_the_code():
     rows = [
-        f"| `{name}_loss` | `{formula}` | `{interval}` | {held} | {paper} |".replace("|d|", r"\|d\|")
+        f"| `{name}_loss` | `{escaped(formula)}` | `{interval}` | {held} | {paper} |"
         for name, formula, interval, held, paper in catalogue.entries()
     ]
     table = README.split("## The losses")[1].split("\nFor every loss")[0]
