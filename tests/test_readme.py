@@ -42,6 +42,14 @@ def test_there_are_tables():
     assert len(tables()) >= 10
 
 
+def test_every_link_within_the_page_leads_to_a_heading():
+    headings = [heading.lower() for heading in re.findall("^#+ (.+)$", README, re.MULTILINE)]
+    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#([^)]+)\)", README)
+    assert links
+    assert set(links) <= anchors
+
+
 def test_every_file_that_the_page_links_or_shows_exists():
     links = re.findall(r"\]\(((?!#|https?:)[^)]+)\)", README)
     assert links
