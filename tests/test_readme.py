@@ -1,5 +1,6 @@
 """The README against the code. Its examples run as doctests beside this file."""
 
+import json
 import pathlib
 import re
 
@@ -54,6 +55,15 @@ def test_every_file_that_the_page_links_or_shows_exists():
     links = re.findall(r"\]\(((?!#|https?:)[^)]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_words_are_center_and_flipped():
+    """Rows of tables repeat names of the code, and examples its messages."""
+    prose = [line for line in README.splitlines() if not line.strip().startswith(("|", "box ["))]
+    cells = [cell for path in (ROOT / "notebooks").glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    sources = [line.replace("cell_centres", "") for cell in cells for line in cell["source"]]
+    drawn = (ROOT / "jaxbox" / "plots.py").read_text().replace("set_inverted", "").splitlines()
+    assert [line for line in [*prose, *sources, *drawn] if re.search("(?i)centre|inver(ted|sion)", line)] == []
 
 
 def test_the_table_of_losses_is_that_of_the_code():
