@@ -9,6 +9,7 @@ A loss of boxes has four inputs, and a picture two axes: a `Plane` says which bo
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import cycle, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,15 +23,19 @@ from jaxbox import boxes as layouts
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
-BLUE, VERMILION = "#0072B2", "#D55E00"
-COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+COLORS = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 SMOOTHING = 20  # a curve is smoothed over one part in so many of its length
 FINE, COARSE = 72, 15  # values of a landscape, and arrows of a field, along each axis
+TARGET, OVERLAP, UPRIGHT = "target", "inside: the boxes overlap", "inside: not flipped"
+BORDERS = {TARGET: (BLUE, "-"), OVERLAP: (BLUE, "--"), UPRIGHT: (GREEN, "-.")}  # no two look alike
+SHARPNESS = 144  # dots an inch
 SHADES = 12  # of blue
 CONTOURS = 8  # levels of a landscape, between the lowest and the highest
 FLAT = 1e-6  # a gradient of this part of the largest one counts as zero: what float32 leaves where terms cancel
@@ -151,38 +156,38 @@ class Plane(NamedTuple):
     outlines: dict[str, np.ndarray]
 
 
-def centre_plane(target: ArrayLike, *, sides: ArrayLike, reach: float, unit: str = "px") -> Plane:
-    """Boxes of one size, with their centres around that of a target.
+def center_plane(target: ArrayLike, *, sides: ArrayLike, reach: float, unit: str = "px") -> Plane:
+    """Boxes of one size, with their centers around that of a target.
 
     Args:
       target: a box, `xyxy`, `[4]`.
       sides: the width and the height of the predicted boxes, `[2]`.
-      reach: how far a centre goes from that of the target, along each axis.
+      reach: how far a center goes from that of the target, along each axis.
       unit: the unit of length.
 
     Returns:
-      A plane of centres. Its outlines are the target, to scale, and where a box begins to touch it.
+      A plane of centers. Its outlines are the target, to scale, and where a box begins to touch it.
     """
     corners, sides = np.asarray(target, np.float32), np.asarray(sides, np.float32)
     middle = (corners[:2] + corners[2:]) / 2
     return Plane(
-        place=lambda centre: layouts.cxcywh_to_xyxy(jnp.concatenate([centre, sides])),
+        place=lambda center: layouts.cxcywh_to_xyxy(jnp.concatenate([center, sides])),
         low=middle - reach,
         high=middle + reach,
         at_target=middle,
-        labels=(f"centre x ({unit})", f"centre y ({unit})"),
-        outlines={"target": corners, "inside: the boxes overlap": corners + np.concatenate([-sides, sides]) / 2},
+        labels=(f"center x ({unit})", f"center y ({unit})"),
+        outlines={TARGET: corners, OVERLAP: corners + np.concatenate([-sides, sides]) / 2},
     )
 
 
 def size_plane(
-    target: ArrayLike, *, centre: ArrayLike, smallest: float = 0.0, largest: float, unit: str = "px"
+    target: ArrayLike, *, center: ArrayLike, smallest: float = 0.0, largest: float, unit: str = "px"
 ) -> Plane:
-    """Boxes with one centre, of all sizes.
+    """Boxes with one center, of all sizes.
 
     Args:
       target: a box, `xyxy`, `[4]`.
-      centre: that of the predicted boxes, `[2]`.
+      center: that of the predicted boxes, `[2]`.
       smallest: the least width and height; below 0 the boxes are flipped.
       largest: the greatest width and height.
       unit: the unit of length.
@@ -190,10 +195,10 @@ def size_plane(
     Returns:
       A plane of sizes. Its outline, if there are flipped boxes, is the border of those that are not.
     """
-    corners, centre = np.asarray(target, np.float32), np.asarray(centre, np.float32)
-    upright = {"inside: not flipped": np.array([0, 0, largest, largest])} if smallest < 0 else {}
+    corners, center = np.asarray(target, np.float32), np.asarray(center, np.float32)
+    upright = {UPRIGHT: np.array([0, 0, largest, largest])} if smallest < 0 else {}
     return Plane(
-        place=lambda sides: layouts.cxcywh_to_xyxy(jnp.concatenate([centre, sides])),
+        place=lambda sides: layouts.cxcywh_to_xyxy(jnp.concatenate([center, sides])),
         low=np.full(2, smallest),
         high=np.full(2, largest),
         at_target=corners[2:] - corners[:2],
@@ -209,7 +214,7 @@ def draw_landscape(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes | No
       loss: a function of predictions and targets, `[n, 4]` each, that returns one value a box, such as
         `losses.giou_loss`.
       target: a box, `xyxy`, `[4]`.
-      plane: the predicted boxes, from `centre_plane` or `size_plane`.
+      plane: the predicted boxes, from `center_plane` or `size_plane`.
       ax: where to draw.
 
     Returns:
@@ -218,14 +223,17 @@ def draw_landscape(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes | No
     ax = _axes(ax)
     grid = _grid(plane, FINE)
     values = np.asarray(_on_plane(loss, target, plane)(_places(plane)))[: FINE**2].reshape(FINE, FINE)
-    ax.imshow(values, cmap=_light_blues(), extent=_extent(plane), interpolation="bilinear", aspect="auto")
+    style = {"cmap": _light_blues(), "extent": _extent(plane), "aspect": "auto"}
+    ax.imshow(values, interpolation="bilinear", interpolation_stage="data", **style)  # in the shades of the map alone
     if np.ptp(values) > 0:
         levels = np.linspace(np.min(values), np.max(values), CONTOURS + 2)[1:-1]
         ax.contour(*np.moveaxis(grid, -1, 0), values, levels=levels, colors="0.35", linewidths=0.5)
     return _finish(ax, plane)
 
 
-def draw_gradient_field(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes | None = None) -> Axes:
+def draw_gradient_field(
+    loss: Loss, target: ArrayLike, plane: Plane, *, arrows: int = COARSE, ax: Axes | None = None
+) -> Axes:
     """Draws where a loss sends boxes: arrows point downhill, and a dot is a box that stays; a cross is the target.
 
     All arrows are of one length; the darker the ground below one, the steeper the loss. A dot is where the gradient by
@@ -235,7 +243,8 @@ def draw_gradient_field(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes
       loss: a function of predictions and targets, `[n, 4]` each, that returns one value a box, such as
         `losses.giou_loss`.
       target: a box, `xyxy`, `[4]`.
-      plane: the predicted boxes, from `centre_plane` or `size_plane`.
+      plane: the predicted boxes, from `center_plane` or `size_plane`.
+      arrows: how many along each axis.
       ax: where to draw.
 
     Returns:
@@ -245,19 +254,20 @@ def draw_gradient_field(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes
     from matplotlib.colors import PowerNorm
 
     ax = _axes(ax)
-    places = _places(plane)
+    places = _places(plane, arrows)
     on_plane = _on_plane(loss, target, plane)
     gradients = jax.grad(lambda numbers: jnp.sum(on_plane(numbers)))(places)
     lengths = np.linalg.norm(gradients, axis=-1)
     largest = max(np.max(lengths), np.finfo(np.float32).tiny)
     steepness = (lengths[: FINE**2] / largest).reshape(FINE, FINE)
     norm = PowerNorm(0.4, 0, 1)  # the flat parts matter most
-    ax.imshow(steepness, cmap=_light_blues(), norm=norm, extent=_extent(plane), aspect="auto")
+    style = {"cmap": _light_blues(), "extent": _extent(plane), "aspect": "auto"}
+    ax.imshow(steepness, norm=norm, interpolation="nearest", **style)
 
     places, gradients, lengths = (values[FINE**2 :] for values in (places, np.asarray(gradients), lengths))
     flat = lengths <= FLAT * largest
     (x, y), (u, v) = places[~flat].T, (-gradients[~flat] / lengths[~flat, None]).T
-    ax.quiver(x, y, u, v, angles="xy", pivot="mid", scale=1.4 * COARSE, width=0.006, color="0.15")
+    ax.quiver(x, y, u, v, angles="xy", pivot="mid", scale=1.4 * arrows, width=0.006, color="0.15")
     ax.scatter(*places[flat].T, s=14, facecolors="white", edgecolors=VERMILION, linewidths=1.3, label="gradient zero")
     return _finish(ax, plane)
 
@@ -265,7 +275,7 @@ def draw_gradient_field(loss: Loss, target: ArrayLike, plane: Plane, *, ax: Axes
 def draw_trajectories(
     paths: ArrayLike, targets: ArrayLike, *, unit: str = "px", color: str = VERMILION, ax: Axes | None = None
 ) -> Axes:
-    """Draws how boxes move: outlines at a few steps, from faint to dark, and the path of every centre.
+    """Draws how boxes move: outlines at a few steps, from faint to dark, and the path of every center.
 
     Args:
       paths: boxes step by step, `xyxy`, `[steps, n, 4]`.
@@ -349,9 +359,58 @@ def draw_error_map(
     ax.scatter(*points.T, c=errors, cmap="cividis_r", norm=norm, s=9)
     ax.set_aspect("equal")
     ax.yaxis.set_inverted(True)
-    ax.set_xlabel(f"x of the first centre ({unit})")
-    ax.set_ylabel(f"y of the first centre ({unit})")
+    ax.set_xlabel(f"x of the first center ({unit})")
+    ax.set_ylabel(f"y of the first center ({unit})")
     return ax
+
+
+class Picture(NamedTuple):
+    """A figure as a PNG of few colours, which keeps a notebook small; the notebook shows one that ends a cell.
+
+    Attributes:
+      png: the bytes of the file.
+      width: how wide it is shown, in units of 1/72 inch.
+      height: how high.
+    """
+
+    png: bytes
+    width: int
+    height: int
+
+    def __repr__(self) -> str:
+        """Its size, without the bytes of the file."""
+        return f"Picture({self.width} x {self.height})"
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return self.png, {"width": self.width, "height": self.height}
+
+
+def to_picture(figure: Figure, *, colors: int = 32) -> Picture:
+    """Renders a figure with 144 dots an inch and closes it, so that a notebook does not show it a second time.
+
+    Args:
+      figure: what to render.
+      colors: how many the picture keeps, at most 256: the commonest. The others become the nearest of these.
+
+    Returns:
+      The picture.
+    """
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    sharp, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(sharp, dpi=SHARPNESS, format="png")
+    plt.close(figure)
+    pixels = np.asarray(Image.open(sharp).convert("RGB"), np.int32)
+    found, places, counts = np.unique(pixels.reshape(-1, 3) @ [2**16, 2**8, 1], return_inverse=True, return_counts=True)
+    parts = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=-1)
+    kept = parts[np.argsort(-counts, kind="stable")[:colors]]
+    nearest = np.argmin(sum((parts[:, None, i] - kept[:, i]) ** 2 for i in range(3)), axis=-1)
+    image = Image.fromarray(nearest[places].reshape(pixels.shape[:2]).astype(np.uint8))
+    image.putpalette(kept.astype(np.uint8).tobytes())
+    image.save(small, "PNG", optimize=True, dpi=(SHARPNESS, SHARPNESS))
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    return Picture(small.getvalue(), width, height)
 
 
 def _styled(curves: Mapping[str, ArrayLike]) -> Iterator[tuple[str, np.ndarray, str, str]]:
@@ -366,12 +425,12 @@ def _grid(plane: Plane, count: int) -> np.ndarray:
     return np.stack(np.meshgrid(*axes), axis=-1).astype(np.float32)
 
 
-def _places(plane: Plane) -> np.ndarray:
+def _places(plane: Plane, arrows: int = COARSE) -> np.ndarray:
     """Where a loss is looked at: on the fine grid, then on the coarse one, `[n, 2]`.
 
     A landscape needs only the first; but XLA compiles each operation for each length anew.
     """
-    return np.concatenate([_grid(plane, count).reshape(-1, 2) for count in (FINE, COARSE)])
+    return np.concatenate([_grid(plane, count).reshape(-1, 2) for count in (FINE, arrows)])
 
 
 def _on_plane(loss: Loss, target: ArrayLike, plane: Plane) -> Callable[[jax.Array | np.ndarray], jax.Array]:
@@ -401,8 +460,9 @@ def _light_blues() -> Colormap:
 
 
 def _finish(ax: Axes, plane: Plane) -> Axes:
-    for (name, outline), linestyle in zip(plane.outlines.items(), DASHES, strict=False):
-        _outline(ax, outline[None], color=BLUE, linestyle=linestyle, linewidth=1.6, label=name)
+    for name, outline in plane.outlines.items():
+        color, linestyle = BORDERS.get(name, ("black", ":"))
+        _outline(ax, outline[None], color=color, linestyle=linestyle, linewidth=1.6, label=name)
     ax.plot(*plane.at_target, marker="+", markersize=11, markeredgewidth=2.4, color=BLUE, zorder=3)
     left, right, bottom, top = _extent(plane)
     ax.set_xlim(left, right)

@@ -43,6 +43,39 @@ def test_the_weight_of_ciou_is_held_in_the_gradient():
     np.testing.assert_allclose(penalty, alpha * slope, rtol=1e-9, atol=1e-15)
 
 
+def pairs_in_pixels(count, seed):
+    """Targets with sides of 8 to 256, and predictions with each edge off by up to 0.4 of the side."""
+    rng = np.random.default_rng(seed)
+    low, sides = rng.uniform(0, 384, (count, 2)), rng.uniform(8, 256, (count, 2))
+    targets = np.concatenate([low, low + sides], axis=-1)
+    return targets + rng.uniform(-0.4, 0.4, (count, 4)) * np.tile(sides, 2), targets
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_gate_at_an_iou_of_half_would_apply_to_most_pairs():
+    predictions, targets = pairs_in_pixels(100_000, seed=0)
+    iou, v = reference.iou(predictions, targets), reference.aspect(predictions, targets)
+    applies = iou <= 0.5
+    gated = reference.diou_loss(predictions, targets) + np.where(applies, 0, v * v / (1 - iou + v))
+    changes = losses.ciou_loss(predictions, targets)[applies] - gated[applies]
+    assert round(np.mean(applies), 2) == 0.62
+    np.testing.assert_allclose([np.median(changes), np.max(changes)], [7e-5, 0.085], rtol=0.05)
+    parts = (losses.ciou_loss(predictions, targets), losses.diou_loss(predictions, targets))
+    np.testing.assert_allclose(jnp.where(similarity.iou(predictions, targets) > 0.5, *parts), gated, rtol=0, atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+def test_ciou_squares_the_angle_and_not_its_constant():
+    # Apart, IoU is 0: alpha v is v^2 / (1 + v).
+    (wide, high), (target_wide, target_high) = (30, 10), (40, 55)
+    turn = np.arctan(target_wide / target_high) - np.arctan(wide / high)
+    pair = np.float64(APART), np.float64(TARGET)
+    penalty = losses.ciou_loss(*pair) - losses.diou_loss(*pair)
+    v, with_its_constant_squared = 4 / np.pi**2 * turn**2, (4 / np.pi**2 * turn) ** 2
+    np.testing.assert_allclose(penalty, v * v / (1 + v), rtol=1e-12)
+    np.testing.assert_allclose(with_its_constant_squared / v, 0.41, atol=0.005)
+
+
 def test_ciou_of_a_perfect_box_has_loss_0_and_gradient_0():
     value, gradient = jax.value_and_grad(losses.ciou_loss)(TARGET, TARGET)
     assert value == 0
@@ -67,6 +100,34 @@ def test_efficient_and_extended_iou_are_two_losses():
     np.testing.assert_allclose(losses.extended_iou_loss(grown, TARGET, smooth=0.0), 1 - iou, rtol=1e-5)
     expected = 1 - similarity.diou(grown, TARGET) + (10 / 50) ** 2
     np.testing.assert_allclose(losses.eiou_loss(grown, TARGET), expected, rtol=1e-5)
+
+
+def siou_by_its_angle(predictions, targets, sign):
+    """SIoU with the arcsine of the paper; the sign is that of the exponent in the cost of the distance."""
+    offset = (targets[:, :2] + targets[:, 2:] - predictions[:, :2] - predictions[:, 2:]) / 2
+    sides, target_sides = predictions[:, 2:] - predictions[:, :2], targets[:, 2:] - targets[:, :2]
+    hull = np.maximum(predictions[:, 2:], targets[:, 2:]) - np.minimum(predictions[:, :2], targets[:, :2])
+    angle = np.arcsin(np.min(np.abs(offset), axis=-1) / np.linalg.norm(offset, axis=-1))
+    gamma = 2 - (1 - 2 * np.sin(angle - np.pi / 4) ** 2)
+    distance = np.sum(1 - np.exp(sign * gamma[:, None] * (offset / hull) ** 2), axis=-1)
+    change = np.abs(sides - target_sides) / np.maximum(sides, target_sides)
+    shape = np.sum((1 - np.exp(-change)) ** 4, axis=-1)
+    return 1 - reference.iou(predictions, targets) + (distance + shape) / 2
+
+
+@pytest.mark.usefixtures("x64")
+def test_siou_is_the_one_with_the_negative_exponent():
+    predictions, targets = cases.random_pairs(200, seed=0)
+    values = losses.siou_loss(predictions, targets)
+    np.testing.assert_allclose(values, siou_by_its_angle(predictions, targets, sign=-1), rtol=0, atol=2e-15)
+    assert np.max(np.abs(values - siou_by_its_angle(predictions, targets, sign=1))) > 1
+
+
+def test_siou_with_the_other_sign_would_reward_distance():
+    away = np.float64(TARGET) + np.array([80, 160, 320, 640])[:, None]
+    targets = np.tile(np.float64(TARGET), (4, 1))
+    assert np.all(np.diff(siou_by_its_angle(away, targets, sign=1)) < 0)
+    assert np.all(np.diff(siou_by_its_angle(away, targets, sign=-1)) > 0)
 
 
 def test_in_siou_the_offset_is_a_cost():

@@ -1,5 +1,10 @@
 """The pictures: what each draws, read from the artists on the Axes."""
 
+import base64
+import io
+import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -7,19 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from jaxbox import losses, plots
 
-TARGET = np.array([30.0, 40, 60, 60])  # centre (45, 50), sides 30 and 20
-CENTRES = plots.centre_plane(TARGET, sides=[34, 14], reach=60)  # neither in the target nor around it
-SIZES = plots.size_plane(TARGET, centre=[47, 51], smallest=-20, largest=70)
+TARGET = np.array([30.0, 40, 60, 60])  # center (45, 50), sides 30 and 20
+CENTERS = plots.center_plane(TARGET, sides=[34, 14], reach=60)  # neither in the target nor around it
+SIZES = plots.size_plane(TARGET, center=[47, 51], smallest=-20, largest=70)
 
 DRAWINGS = {
     "image": lambda ax: plots.draw_image(np.eye(8), ax=ax),
     "targets": lambda ax: plots.draw_targets(TARGET[None], ["cat"], ax=ax),
     "predictions": lambda ax: plots.draw_predictions(TARGET[None], ["cat"], [0.9], ax=ax),
     "curves": lambda ax: plots.draw_curves({"loss": [3.0, 2, 1]}, ax=ax),
-    "landscape": lambda ax: plots.draw_landscape(losses.giou_loss, TARGET, CENTRES, ax=ax),
+    "landscape": lambda ax: plots.draw_landscape(losses.giou_loss, TARGET, CENTERS, ax=ax),
     "gradient field": lambda ax: plots.draw_gradient_field(losses.giou_loss, TARGET, SIZES, ax=ax),
     "trajectories": lambda ax: plots.draw_trajectories(TARGET + np.arange(9)[:, None, None], TARGET[None], ax=ax),
     "error curves": lambda ax: plots.draw_error_curves({"giou": [3.0, 2, 1]}, ax=ax),
@@ -33,7 +39,7 @@ def ax():
     return Figure().subplots()
 
 
-def centre_offsets(places):
+def center_offsets(places):
     return np.abs(np.asarray(places) - (TARGET[:2] + TARGET[2:]) / 2)
 
 
@@ -68,22 +74,22 @@ def test_both_axes_say_what_they_are_and_in_which_unit(name, ax):
     assert ax.get_ylabel().endswith(("(px)", "(length)"))
 
 
-@pytest.mark.parametrize("make", [plots.centre_plane, plots.size_plane])
+@pytest.mark.parametrize("make", [plots.center_plane, plots.size_plane])
 def test_a_plane_names_the_unit_it_is_given(make):
-    options = {"sides": [3, 2], "reach": 5} if make is plots.centre_plane else {"centre": [45, 50], "largest": 9}
+    options = {"sides": [3, 2], "reach": 5} if make is plots.center_plane else {"center": [45, 50], "largest": 9}
     plane = make(TARGET, unit="m", **options)
     assert all(label.endswith("(m)") for label in plane.labels)
 
 
 def test_planes_hold_the_boxes_they_say():
-    np.testing.assert_array_equal(CENTRES.place(jnp.array([50.0, 20])), [33, 13, 67, 27])
+    np.testing.assert_array_equal(CENTERS.place(jnp.array([50.0, 20])), [33, 13, 67, 27])
     np.testing.assert_array_equal(SIZES.place(jnp.array([30.0, -2])), [32, 52, 62, 50])
-    np.testing.assert_array_equal(CENTRES.at_target, [45, 50])
+    np.testing.assert_array_equal(CENTERS.at_target, [45, 50])
     np.testing.assert_array_equal(SIZES.at_target, [30, 20])
 
 
-def test_the_outline_of_overlap_is_where_centres_of_touching_boxes_lie():
-    np.testing.assert_array_equal(CENTRES.outlines["inside: the boxes overlap"], [13, 33, 77, 67])
+def test_the_outline_of_overlap_is_where_centers_of_touching_boxes_lie():
+    np.testing.assert_array_equal(CENTERS.outlines["inside: the boxes overlap"], [13, 33, 77, 67])
 
 
 def test_boxes_are_outlined_where_they_are_with_their_labels_and_scores(ax):
@@ -105,35 +111,55 @@ def test_a_box_that_leaves_its_image_does_not_widen_the_picture(ax):
 
 
 def test_a_landscape_has_the_values_of_the_loss_and_its_lowest_point_at_the_target(ax):
-    plots.draw_landscape(losses.giou_loss, TARGET, CENTRES, ax=ax)
+    plots.draw_landscape(losses.giou_loss, TARGET, CENTERS, ax=ax)
     values = ax.images[0].get_array()
     assert values.shape == (plots.FINE, plots.FINE)
     assert ax.images[0].get_extent() == [-15, 105, 110, -10]
     step = 120 / plots.FINE
-    centre = jnp.array([-15 + 10.5 * step, -10 + 40.5 * step])
-    expected = losses.giou_loss(CENTRES.place(centre), jnp.asarray(TARGET, jnp.float32))
+    center = jnp.array([-15 + 10.5 * step, -10 + 40.5 * step])
+    expected = losses.giou_loss(CENTERS.place(center), jnp.asarray(TARGET, jnp.float32))
     np.testing.assert_allclose(values[40, 10], expected, rtol=1e-5)
     row, column = np.unravel_index(np.argmin(values), values.shape)
     assert np.hypot(-15 + (column + 0.5) * step - 45, -10 + (row + 0.5) * step - 50) < 4
 
 
 def test_arrows_point_down_the_loss(ax):
-    plots.draw_gradient_field(losses.l2_loss, TARGET, CENTRES, ax=ax)
+    plots.draw_gradient_field(losses.l2_loss, TARGET, CENTERS, ax=ax)
     places, arrows, _ = arrows_and_dots(ax)
-    to_target = CENTRES.at_target - places
+    to_target = CENTERS.at_target - places
     np.testing.assert_allclose(arrows, to_target / np.linalg.norm(to_target, axis=-1, keepdims=True), atol=1e-3)
+
+
+def test_a_field_has_as_many_arrows_and_dots_as_asked_for(ax):
+    places, _, dots = arrows_and_dots(plots.draw_gradient_field(losses.iou_loss, TARGET, CENTERS, arrows=7, ax=ax))
+    assert len(places) + len(dots) == 7**2
+
+
+def test_no_two_outlines_of_planes_look_alike():
+    looks = {}
+    for plane in (CENTERS, SIZES):
+        for drawn in plots.draw_landscape(losses.giou_loss, TARGET, plane, ax=Figure().subplots()).collections[1:]:
+            looks[drawn.get_label()] = (str(drawn.get_edgecolor()), str(drawn.get_linestyle()))
+    assert set(looks) == {*CENTERS.outlines, *SIZES.outlines}
+    assert len(set(looks.values())) == len(looks)
+
+
+def test_an_outline_of_another_plane_is_drawn_too(ax):
+    plane = CENTERS._replace(outlines={"anchor": TARGET})
+    plots.draw_landscape(losses.giou_loss, TARGET, plane, ax=ax)
+    assert ax.collections[-1].get_label() == "anchor"
 
 
 def test_boxes_without_overlap_are_dots_under_iou_and_arrows_under_giou():
     for loss in (losses.iou_loss, losses.giou_loss):
-        places, _, dots = arrows_and_dots(plots.draw_gradient_field(loss, TARGET, CENTRES, ax=Figure().subplots()))
+        places, _, dots = arrows_and_dots(plots.draw_gradient_field(loss, TARGET, CENTERS, ax=Figure().subplots()))
         assert len(places) + len(dots) == plots.COARSE**2
-        overlap = np.all(centre_offsets(dots) < [32, 17], axis=-1)
+        overlap = np.all(center_offsets(dots) < [32, 17], axis=-1)
         if loss is losses.iou_loss:
             assert np.sum(~overlap) > plots.COARSE**2 / 2
-            assert np.all(centre_offsets(places) <= [32, 17])  # boxes that touch are drawn together
+            assert np.all(center_offsets(places) <= [32, 17])  # boxes that touch are drawn together
         else:
-            assert np.all(centre_offsets(dots) < [2 + 1e-3, 3 + 1e-3])  # the target covers the height of the box
+            assert np.all(center_offsets(dots) < [2 + 1e-3, 3 + 1e-3])  # the target covers the height of the box
 
 
 def test_a_flipped_box_is_a_dot_under_iou_and_an_arrow_under_giou():
@@ -151,10 +177,10 @@ def test_a_loss_without_a_slope_has_no_contours_and_is_dots_all_over(ax):
     def constant(predictions, _):
         return 0 * predictions[..., 0]
 
-    _, _, dots = arrows_and_dots(plots.draw_gradient_field(constant, TARGET, CENTRES, ax=Figure().subplots()))
+    _, _, dots = arrows_and_dots(plots.draw_gradient_field(constant, TARGET, CENTERS, ax=Figure().subplots()))
     assert len(dots) == plots.COARSE**2
-    plots.draw_landscape(constant, TARGET, CENTRES, ax=ax)
-    assert len(ax.collections) == len(CENTRES.outlines)
+    plots.draw_landscape(constant, TARGET, CENTERS, ax=ax)
+    assert len(ax.collections) == len(CENTERS.outlines)
 
 
 def test_a_trajectory_is_drawn_from_its_first_box_to_its_last(ax):
@@ -209,6 +235,60 @@ def test_curves_are_told_apart_without_colour_as_well(ax):
     assert [text.get_text() for text in legend.get_texts()] == ["loss", "box loss"]
     assert len({line.get_linestyle() for line in legend.get_lines()}) == 2
     assert ax.get_xlabel() == "step"
+
+
+def test_a_picture_is_sharp_keeps_its_colors_and_closes_its_figure():
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots(figsize=(3, 2))
+    plots.draw_targets(TARGET[None], ax=ax)
+    ax.autoscale_view()
+    picture = plots.to_picture(figure, colors=8)
+    assert not pyplot.get_fignums()
+    image = Image.open(io.BytesIO(picture.png))
+    assert image.size == (432, 288)
+    np.testing.assert_allclose(image.info["dpi"], 144, atol=0.1)
+    colors = {color for _, color in image.convert("RGB").getcolors()}
+    assert len(colors) <= 8
+    assert {(255, 255, 255), (0, 0x72, 0xB2)} <= colors
+    assert picture._repr_png_() == (picture.png, {"width": 216, "height": 144})
+    assert repr(picture) == "Picture(216 x 144)"
+
+
+NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
+OUTPUTS = {
+    path.stem: [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])]
+    for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+}
+SHOWN = {
+    name: [base64.b64decode(output["data"]["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
+    for name, outputs in OUTPUTS.items()
+}
+
+
+def sharpness(png):
+    """Dots an inch."""
+    return min(Image.open(io.BytesIO(png)).info["dpi"])
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_pictures_of_a_notebook_are_sharp(name):
+    assert SHOWN[name]
+    assert min(map(sharpness, SHOWN[name])) > 143.9
+
+
+def test_pictures_that_the_readme_shows_are_sharp_and_those_of_the_notebooks():
+    assert (NOTEBOOKS / "gradient_fields.png").read_bytes() == SHOWN["choosing_a_loss"][0]
+    assert (NOTEBOOKS / "simulation_curves.png").read_bytes() == SHOWN["regression_simulation"][0]
+    assert sharpness((NOTEBOOKS / "detections.png").read_bytes()) > 143.9
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_notebook_shows_no_warning_and_no_path_of_a_machine(name):
+    assert [output for output in OUTPUTS[name] if output.get("name") == "stderr"] == []
+    for output in OUTPUTS[name]:
+        text = "".join(output.get("text", [])) + "".join(output.get("data", {}).get("text/plain", []))
+        assert not re.search(r"[Ww]arning|(^|\s)(/\w+){2,}|[A-Z]:\\", text)
 
 
 def test_the_package_imports_no_matplotlib():

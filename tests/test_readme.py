@@ -1,5 +1,6 @@
 """The README against the code. Its examples run as doctests beside this file."""
 
+import json
 import pathlib
 import re
 
@@ -10,12 +11,64 @@ from jaxbox import boxes, losses, reductions, similarity
 from jaxbox.demo import catalogue
 from tests import cases, guarantees
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def escaped(formula):
+    """As a cell of a table holds it: GitHub cuts a cell at each other bar, even between backquotes."""
+    return formula.replace("|", r"\|")
+
+
+def tables():
+    """Every table with its rows, each row with its cells, as GitHub cuts them."""
+    lines = [line.strip() for line in README.splitlines()]
+    found = []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if not line.startswith("|"):
+            continue
+        if re.fullmatch(r"[|:-]+", after):
+            found.append([])
+        found[-1].append(re.split(r"(?<!\\)\|", line)[1:-1])
+    return found
+
+
+@pytest.mark.parametrize("rows", tables(), ids=lambda rows: rows[0][0].strip())
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(rows):
+    assert [len(row) for row in rows] == [len(rows[0])] * len(rows)
+    assert len(rows) > 2
+
+
+def test_there_are_tables():
+    assert len(tables()) >= 10
+
+
+def test_every_link_within_the_page_leads_to_a_heading():
+    headings = [heading.lower() for heading in re.findall("^#+ (.+)$", README, re.MULTILINE)]
+    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#([^)]+)\)", README)
+    assert links
+    assert set(links) <= anchors
+
+
+def test_every_file_that_the_page_links_or_shows_exists():
+    links = re.findall(r"\]\(((?!#|https?:)[^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_words_are_center_and_flipped():
+    """Rows of tables repeat names of the code, and examples its messages."""
+    prose = [line for line in README.splitlines() if not line.strip().startswith(("|", "box ["))]
+    cells = [cell for path in (ROOT / "notebooks").glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    sources = [line.replace("cell_centres", "") for cell in cells for line in cell["source"]]
+    drawn = (ROOT / "jaxbox" / "plots.py").read_text().replace("set_inverted", "").splitlines()
+    assert [line for line in [*prose, *sources, *drawn] if re.search("(?i)centre|inver(ted|sion)", line)] == []
 
 
 def test_the_table_of_losses_is_that_of_the_code():
     rows = [
-        f"| `{name}_loss` | `{formula}` | `{interval}` | {held} | {paper} |".replace("|d|", r"\|d\|")
+        f"| `{name}_loss` | `{escaped(formula)}` | `{interval}` | {held} | {paper} |"
         for name, formula, interval, held, paper in catalogue.entries()
     ]
     table = README.split("## The losses")[1].split("\nFor every loss")[0]
