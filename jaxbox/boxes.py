@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import chex
 import jax
@@ -69,9 +68,11 @@ class Intervals:
         return jnp.asarray(self.ends)
 
 
-def _of_boxes(**checks: Any) -> Callable[[_checks.Function], _checks.Function]:  # noqa: ANN401
-    """Makes a public function of a formula that takes `boxes`."""
-    return _checks.checked(_checks.of_boxes("boxes", **checks))
+def _of_boxes(
+    *, window: str | None = None, **intervals: _checks.Interval
+) -> Callable[[_checks.Function], _checks.Function]:
+    """Makes a public function of a formula that takes `boxes`, and perhaps a window and options."""
+    return _checks.checked(_checks.of_boxes("boxes", window=window, options=intervals))
 
 
 def _corners(coordinates: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
@@ -179,8 +180,8 @@ def normalized_to_absolute(boxes: chex.Array, image_size: chex.Array | Sequence[
 
     Args:
       boxes: `[..., 2n]`, with coordinates in `[0, 1]` inside the image.
-      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x. An array
-        `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
+      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x. An
+        array `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
 
     Returns:
       Boxes in pixels, `[..., 2n]`.
@@ -199,8 +200,8 @@ def absolute_to_normalized(boxes: chex.Array, image_size: chex.Array | Sequence[
 
     Args:
       boxes: `[..., 2n]`, in pixels.
-      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x. An array
-        `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
+      image_size: the shape of the image without channels, `(height, width)`: `n` numbers, the last one along x. An
+        array `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
 
     Returns:
       Boxes in units of the image, with coordinates in `[0, 1]` inside it, `[..., 2n]`.
@@ -286,8 +287,8 @@ def clip(boxes: chex.Array, window: chex.Array) -> jax.Array:
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
-      window: `[2n]`, one box in the same unit, which all boxes are clipped to. `[..., 2n]` is one an image or a box, and
-        its leading axes are the first ones of the boxes.
+      window: `[2n]`, one box in the same unit, which all boxes are clipped to. `[..., 2n]` is one an image or a box,
+        and its leading axes are the first ones of the boxes.
 
     Returns:
       Boxes inside the window, `[..., 2n]`.

@@ -220,7 +220,7 @@ def is_zero(x: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _divide(x, y):
-    if jax.config.jax_debug_infs:  # which would find that infinity, if it is kept for a gradient
+    if jax.config.jax_debug_infs:  # type: ignore[attr-defined]  # which would find that infinity, if it is kept for a gradient
         return jnp.where(is_zero(y), 0, x / jnp.where(is_zero(y), 1, y))
     return x / jnp.where(is_zero(y), jnp.inf, y)
 

@@ -200,7 +200,7 @@ def update_mean(
     count = weighted_sum(jnp.ones_like(values), where=counted, axis_name=axis_name)
     before, momentum = (jnp.asarray(number, batch_mean.dtype) for number in (lax.stop_gradient(mean), momentum))
     after = jnp.where(count > 0, before + momentum * (batch_mean - before), before)
-    return after.astype(mean.dtype)
+    return after.astype(jnp.asarray(mean).dtype)
 
 
 def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:

@@ -50,9 +50,11 @@ __all__ = [
 ]
 
 
-def _similarity(**checks: Any) -> Callable[[_checks.Function], _checks.Function]:  # noqa: ANN401
-    """Makes a similarity of a formula that takes `a` and `b`."""
-    return _checks.checked(_checks.of_boxes("a", "b", **checks))
+def _similarity(
+    *, layout: _checks.Layout = _checks.BOXES, ordered: tuple[str, ...] = (), **intervals: _checks.Interval
+) -> Callable[[_checks.Function], _checks.Function]:
+    """Makes a similarity of a formula that takes `a` and `b`; its arguments are those of `preparation.loss`."""
+    return _checks.checked(_checks.of_boxes("a", "b", layout=layout, ordered=ordered, options=intervals))
 
 
 def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -64,9 +66,9 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
       function: a similarity, or a loss: for options write `functools.partial(smooth_l1_loss, beta=0.1)`.
 
     Returns:
-      A function of `a`, `[..., N, 2n]`, and `b`, `[..., M, 2n]`, that returns `[..., N, M]`; leading axes broadcast. Its
-      argument `where` holds two masks, `[..., N]` and `[..., M]`, or None for one of them. A pair with a box that they
-      mask has 0, whatever the box holds, and gradient 0.
+      A function of `a`, `[..., N, 2n]`, and `b`, `[..., M, 2n]`, that returns `[..., N, M]`; leading axes broadcast.
+      Its argument `where` holds two masks, `[..., N]` and `[..., M]`, or None for one of them. A pair with a box that
+      they mask has 0, whatever the box holds, and gradient 0.
 
     Raises:
       TypeError: if `function` is none.
@@ -261,7 +263,8 @@ def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
     $$\mathrm{CIoU} = \mathrm{DIoU} - \alpha v, \quad v = \frac{4}{\pi^2} \theta^2, \quad
     \alpha = \frac{v}{(1 - \mathrm{IoU}) + v}.$$
 
-    $\alpha$ is a weight: it is held constant in the gradient, and applies to every pair, whatever its IoU.
+    $\alpha$ is a weight: it is held constant in the gradient. It applies at every IoU, as in the paper below; a later
+    one, https://arxiv.org/abs/2005.03572, sets it to 0 below an IoU of 0.5, and so does mmdetection.
 
     Args:
       a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
@@ -274,7 +277,7 @@ def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
       Zero at `a == b`. That of $v$ is the true one, with the factor $1 / (w^2 + h^2)$ that many copies leave out.
 
     References:
-      Zheng et al., 2020, https://arxiv.org/abs/2005.03572
+      Zheng et al., 2019, https://arxiv.org/abs/1911.08287
     """
     pair = boxes.pair(a, b)
     return pair.iou - pair.distance - pair.weighted_aspect
@@ -473,7 +476,7 @@ def alpha_ciou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
       ValueError: if `alpha` is not positive.
 
     Gradient:
-      Zero at `a == b`. $\beta$, the weight that `ciou` calls $\alpha$, is held constant.
+      Zero at `a == b`. $\beta$, the weight that `ciou` calls $\alpha$, is held constant; it has no gate.
 
     References:
       He et al., 2021, https://arxiv.org/abs/2110.13675
@@ -485,7 +488,7 @@ def alpha_ciou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
 
 
 @_similarity()
-def mpdiou(a: chex.Array, b: chex.Array, *, image_size: Sequence[chex.Numeric]) -> jax.Array:
+def mpdiou(a: chex.Array, b: chex.Array, *, image_size: chex.Array | Sequence[chex.Numeric]) -> jax.Array:
     r"""Minimum point distance intersection over union.
 
     With $d_1, d_2$ the distances of the low corners and of the high corners,
@@ -511,8 +514,9 @@ def mpdiou(a: chex.Array, b: chex.Array, *, image_size: Sequence[chex.Numeric]) 
     """
     pair = boxes.pair(a, b)
     # In units of the longest side, so that no square is too small or too large.
-    unit = jnp.max(image_size, axis=-1)
-    shape = image_size / jnp.expand_dims(unit, -1)
+    size = jnp.asarray(image_size)
+    unit = jnp.max(size, axis=-1)
+    shape = size / jnp.expand_dims(unit, -1)
     moves = [move / unit for move in pair.low_offsets + pair.high_offsets]
     return pair.iou - boxes.sum_of_squares(moves) / jnp.sum(shape * shape, axis=-1)
 
@@ -569,7 +573,8 @@ def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, uppe
       Zhang and Zhang, 2024, https://arxiv.org/abs/2401.10525
     """
     overlap = boxes.pair(a, b).iou
-    width = numerics.maximum(jnp.asarray(upper - lower, overlap.dtype), _checks.LEAST_WIDTH)
+    lower, upper = (jnp.asarray(bound, overlap.dtype) for bound in (lower, upper))
+    width = numerics.maximum(upper - lower, _checks.LEAST_WIDTH)
     return 1 - numerics.clip((upper - overlap) / width, 0, 1)
 
 

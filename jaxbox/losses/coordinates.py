@@ -8,7 +8,14 @@ from jaxbox import numerics
 from jaxbox._checks import COORDINATES, NOT_NEGATIVE, POSITIVE, POSITIVE_OR_INFINITE
 from jaxbox.losses import preparation
 
-__all__ = ["balanced_l1_loss", "huber_loss", "l1_loss", "l2_loss", "log_cosh_loss", "smooth_l1_loss"]
+__all__ = [  # in the order of the tables
+    "l1_loss",
+    "l2_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "balanced_l1_loss",
+    "log_cosh_loss",
+]
 
 
 @preparation.loss(layout=COORDINATES)

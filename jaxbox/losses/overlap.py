@@ -25,31 +25,31 @@ from jaxbox._checks import (
 )
 from jaxbox.losses import preparation
 
-__all__ = [
-    "alpha_ciou_loss",
-    "alpha_diou_loss",
-    "alpha_giou_loss",
-    "alpha_iou_loss",
-    "bounded_iou_loss",
-    "ciou_loss",
-    "diou_loss",
-    "eiou_loss",
-    "extended_iou_loss",
-    "focal_eiou_loss",
-    "focaler_iou_loss",
-    "focused_powerful_iou_loss",
-    "focused_wiou_loss",
-    "giou_loss",
-    "inner_iou_loss",
+__all__ = [  # in the order of the tables
     "iou_loss",
-    "log_iou_loss",
-    "mpdiou_loss",
-    "nwd_loss",
-    "powerful_iou_loss",
-    "shape_iou_loss",
-    "siou_loss",
     "squared_iou_loss",
+    "log_iou_loss",
+    "bounded_iou_loss",
+    "giou_loss",
+    "diou_loss",
+    "ciou_loss",
+    "eiou_loss",
+    "focal_eiou_loss",
+    "extended_iou_loss",
+    "siou_loss",
+    "alpha_iou_loss",
+    "alpha_giou_loss",
+    "alpha_diou_loss",
+    "alpha_ciou_loss",
     "wiou_loss",
+    "focused_wiou_loss",
+    "mpdiou_loss",
+    "inner_iou_loss",
+    "focaler_iou_loss",
+    "shape_iou_loss",
+    "powerful_iou_loss",
+    "focused_powerful_iou_loss",
+    "nwd_loss",
 ]
 
 
@@ -222,7 +222,8 @@ def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
     """One minus the complete IoU, for boxes in the plane.
 
     `1 - IoU + rho^2 / D^2 + alpha v`, where v is the squared angle between the diagonals of the boxes over that of a
-    right angle, and `alpha = v / ((1 - IoU) + v)`.
+    right angle, and `alpha = v / ((1 - IoU) + v)`. Alpha applies at every IoU, as in the paper below. A later paper,
+    https://arxiv.org/abs/2005.03572, sets it to 0 below an IoU of 0.5, and so does mmdetection.
 
     Args:
       predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
@@ -238,7 +239,7 @@ def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       Held constant: alpha.
 
     References:
-      Zheng et al., 2020, https://arxiv.org/abs/2005.03572
+      Zheng et al., 2019, https://arxiv.org/abs/1911.08287
     """
     return numerics.seam(1 - similarity.ciou(*preparation.masked(where, predictions, targets)))
 
@@ -466,7 +467,8 @@ def alpha_ciou_loss(
 ) -> jax.Array:
     """The complete IoU loss with its terms raised to a power, for boxes in the plane.
 
-    `1 - IoU^alpha + (rho^2 / D^2)^alpha + (beta v)^alpha`, where beta is the weight that `ciou_loss` calls alpha.
+    `1 - IoU^alpha + (rho^2 / D^2)^alpha + (beta v)^alpha`, where beta is the weight that `ciou_loss` calls alpha:
+    without a gate.
 
     Args:
       predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
@@ -531,7 +533,8 @@ def focused_wiou_loss(
     """The WIoU loss with a weight that favours boxes of ordinary quality: Wise-IoU version 3.
 
     `b / (delta alpha^(b - delta)) exp(rho^2 / D^2) (1 - IoU)`, where b is the IoU loss of the box over the running mean
-    of IoU losses; a weight above 1e6 counts as that. `reductions.update_mean` keeps that mean, which is an argument and a result of the training step:
+    of IoU losses; a weight above 1e6 counts as that.
+    `reductions.update_mean` keeps that mean, which is an argument and a result of the training step:
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -584,7 +587,11 @@ def focused_wiou_loss(
 
 @preparation.loss()
 def mpdiou_loss(
-    predictions: chex.Array, targets: chex.Array, *, image_size: Sequence[chex.Numeric], where: chex.Array | None = None
+    predictions: chex.Array,
+    targets: chex.Array,
+    *,
+    image_size: chex.Array | Sequence[chex.Numeric],
+    where: chex.Array | None = None,
 ) -> jax.Array:
     """One minus the minimum point distance IoU.
 

@@ -24,7 +24,7 @@ def loss(
     Returns:
       A decorator of the formula.
     """
-    check = _checks.of_boxes("predictions", "targets", layout=layout, equal=True, ordered=ordered, **intervals)
+    check = _checks.of_boxes("predictions", "targets", layout=layout, equal=True, ordered=ordered, options=intervals)
     return _checks.checked(check)
 
 

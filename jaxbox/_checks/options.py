@@ -1,0 +1,155 @@
+"""What is asserted about options: the numbers that a formula takes beside its boxes."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import core
+
+from jaxbox._checks.arrays import Array, Shape, expanded, fitted, has_numbers, is_floating, unwrapped
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """The numbers that an option may be.
+
+    Attributes:
+      wanted: the words for them.
+      holds: tells which numbers of an array are among them; NaN is never.
+      example: one of them.
+      is_exponent: whether the formula gains if a whole number is known while it is traced.
+    """
+
+    wanted: str
+    holds: Callable[[np.ndarray], np.ndarray]
+    example: float = 1.0
+    is_exponent: bool = False
+
+
+# Numbers that are multiplied and divided by keep within what law 6 promises of lengths, so that nothing overflows.
+POSITIVE = Interval("from 1e-15 to 1e15", lambda x: (x >= 1e-15) & (x <= 1e15))
+POSITIVE_OR_INFINITE = Interval("above 0", lambda x: x > 0)
+NOT_NEGATIVE = Interval("0 or above", lambda x: x >= 0)
+EXPONENT = Interval("above 0", lambda x: x > 0, example=2.0, is_exponent=True)
+FINITE = Interval("finite", np.isfinite)
+FROM_1 = Interval("from 1 to 1e15", lambda x: (x >= 1) & (x <= 1e15), example=1.5)
+BETWEEN_0_AND_1 = Interval("above 0 and below 1", lambda x: (x > 0) & (x < 1), example=0.5)
+FLOOR = Interval("from 1e-30 on, and below 1", lambda x: (x >= 1e-30) & (x < 1), example=1e-6)
+LEAST_WIDTH = 1e-6  # of an interval of IoU that is stretched
+LOWER_IOU = Interval(f"from 0 to 1 - {LEAST_WIDTH}", lambda x: (x >= 0) & (x <= 1 - LEAST_WIDTH), example=0.0)
+UPPER_IOU = Interval(f"from {LEAST_WIDTH} to 1", lambda x: (x >= LEAST_WIDTH) & (x <= 1))
+
+
+def option(name: str, value: object, interval: Interval, leading: Shape, dtype: np.dtype) -> Array:
+    """The number, or the array of one number a box, that an option is.
+
+    What is traced has no value yet, and passes.
+
+    Args:
+      name: of the option, which the message repeats.
+      value: the option.
+      interval: what it may be, once it is rounded to the dtype.
+      leading: the shape of one value a box.
+      dtype: what is computed in.
+
+    Returns:
+      A number or an array of NumPy, or an array of JAX, in that dtype.
+
+    Raises:
+      TypeError: if it is no number.
+      ValueError: if it has another shape, or another value.
+    """
+    value = unwrapped(value)
+    if isinstance(value, jax.Array):
+        numbers = value
+    elif isinstance(value, (float, int, np.ndarray, np.generic)):
+        with np.errstate(over="ignore", under="ignore"):
+            numbers = np.asarray(value)
+            numbers = numbers.astype(dtype) if numbers.dtype.kind in "fiuV" else numbers
+    else:
+        raise TypeError(
+            f"`{name}` is {value!r}, a {type(value).__name__}, but it is a number.{_as_number(name, value)}"
+        )
+    if not (is_floating(numbers.dtype) or jnp.issubdtype(numbers.dtype, jnp.integer)):
+        raise TypeError(f"`{name}` has dtype {numbers.dtype}, but it is a number. Write `{name}={interval.example}`.")
+    if numbers.shape:
+        fitted(name, numbers, leading, what="one number in all, or one a box")
+    if not isinstance(value, core.Tracer):
+        if isinstance(numbers, jax.Array):
+            with np.errstate(over="ignore", under="ignore"):
+                known = np.asarray(numbers).astype(dtype)
+        else:
+            known = numbers
+        fine = interval.holds(known)
+        if not np.all(fine):
+            raise ValueError(_bad_value(name, value, known, fine, interval))
+    return numbers if numbers.dtype == dtype else numbers.astype(dtype)
+
+
+def _as_number(name: str, value: object) -> str:
+    if isinstance(value, str):
+        try:
+            return f" Write `{name}={float(value)}`."
+        except ValueError:
+            return ""
+    return f" Write `{name}=jnp.asarray({value})`." if has_numbers(value) else ""
+
+
+def _bad_value(name: str, value: object, known: np.ndarray, fine: np.ndarray, interval: Interval) -> str:
+    shown = f"is {value}"
+    if np.ndim(known) and np.size(known) > 8:
+        place = tuple(int(i) for i in np.argwhere(~fine)[0])
+        shown = f"is {known[place]} at {list(place)}"
+    elif not np.ndim(known) and interval.holds(np.asarray(value, np.float64)):
+        shown = f"is {value}, which is {known} in {known.dtype}"
+    return f"`{name}` {shown}, but it must be {interval.wanted}. Write `{name}={interval.example}`, for example."
+
+
+def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Array:
+    """The sizes of the images that boxes are in, one for all boxes or one an image.
+
+    Args:
+      value: `n` numbers, or an array `[..., n]` whose leading axes are the first ones of the boxes.
+      n: dimensions of the boxes.
+      leading: the shape of one value a box.
+      dtype: what is computed in.
+
+    Returns:
+      An array of NumPy or JAX, `[n]` or `[..., n]` with as many axes as the boxes have.
+
+    Raises:
+      TypeError: if it holds no numbers.
+      ValueError: if there are not `n`, or one is not positive.
+    """
+    name = "image_size"
+    value = unwrapped(value)
+    if isinstance(value, (tuple, list)):
+        numbers = [option(name, length, POSITIVE, leading, dtype) for length in value]
+        count = len(numbers)
+        size: Array = numbers
+    elif isinstance(value, (jax.Array, np.ndarray)) and value.ndim:
+        count = value.shape[-1]
+        size = value
+    else:
+        example = f" Write `image_size={(value,) * n}`." if isinstance(value, (int, float)) else ""
+        raise TypeError(
+            f"`image_size` is {value!r}, but boxes of {2 * n} numbers need {n} numbers, the last one along x.{example}"
+        )
+    if count != n:
+        if isinstance(size, list):
+            whole = tuple(value[:n]) if count > n else tuple(value) * n if count == 1 else ()
+            cut = f" Write `image_size={whole}`." if whole else ""
+        else:
+            cut = f" Write `image_size[..., :{n}]`." if count > n else ""
+        raise ValueError(
+            f"`image_size` is {value}, but boxes of {2 * n} numbers need {n} numbers, the last one along x: the shape "
+            f"of the image without its channels.{cut}"
+        )
+    if isinstance(size, list):
+        if all(isinstance(number, (np.ndarray, np.generic)) and not np.ndim(number) for number in size):
+            return np.stack(size)
+        return jnp.stack(jnp.broadcast_arrays(*size), axis=-1)
+    size = option(name, size, POSITIVE, size.shape, dtype)
+    return expanded(name, size, leading)
