@@ -188,8 +188,8 @@ def count(name, dtype, transform):
 def matrix(names):
     """Yields every combination of function, dtype and transform with what `count` found."""
     for name, dtype, transform in itertools.product(names, DTYPES, TRANSFORMS):
-        with jax.enable_x64(dtype == "float64"):
-            yield (name, dtype, transform), count(name, dtype, transform)
+        jax.config.update("jax_enable_x64", dtype == "float64")  # jax 0.6 has no jax.enable_x64
+        yield (name, dtype, transform), count(name, dtype, transform)
 
 
 def count_of_cells(group, dtype):
@@ -239,11 +239,11 @@ def main():
     total = len(names) * len(DTYPES) * len(TRANSFORMS)
     found = dict(rich.progress.track(matrix(names), "derivatives", total))
     rows = [row for row in LOSSES if row.name in names]
-    with jax.enable_x64(True):
-        errors = {
-            row.name: [float32_errors(row, offset) for offset in PLACES.values()]
-            for row in rich.progress.track(rows, "errors of float32")
-        }
+    jax.config.update("jax_enable_x64", True)
+    errors = {
+        row.name: [float32_errors(row, offset) for offset in PLACES.values()]
+        for row in rich.progress.track(rows, "errors of float32")
+    }
     cells = [(*cell, kind, what) for cell, kinds in found.items() for kind, what in kinds.items()]
     wrong = [cell for cell in cells if cell[-1] not in ("", "overflow")]
     print(f"{len(names)} functions, {len(cells)} cells, {len(wrong)} wrong\n")

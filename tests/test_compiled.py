@@ -1,6 +1,7 @@
 """What XLA makes of the library on CPU: the causes of its speed, since a time is no test.
 
-Each test says which behaviour of XLA it guards. One that fails after an upgrade of jaxlib asks for `tests.benchmarks`.
+Each test says which behaviour of XLA it guards, which differs from version to version. So they run only with the
+versions of jaxlib in `MEASURED`. To add one, run `tests.benchmarks` with it, count, and write the numbers down.
 """
 
 import functools
@@ -14,9 +15,31 @@ import pytest
 from jaxbox import losses, reductions, similarity
 from tests.test_losses import LOSSES
 
+# By version of jaxlib, for each loss: its kernels and temporary numbers a box, then those of value and gradient of its
+# mean. Since 0.11.1, XLA first writes the transposed boxes to memory, which takes two kernels and eight numbers a box.
+MEASURED = {
+    "0.10.2": {
+        "iou": (1, 0, 6, 3),
+        "giou": (1, 0, 8, 5),
+        "diou": (1, 0, 8, 5),
+        "ciou": (1, 0, 11, 6),
+        "eiou": (1, 0, 14, 8),
+    },
+    "0.12.0.1": {
+        "iou": (1, 0, 8, 11),
+        "giou": (3, 8, 10, 13),
+        "diou": (3, 8, 10, 13),
+        "ciou": (3, 8, 13, 14),
+        "eiou": (3, 8, 16, 16),
+    },
+}
+HERE = MEASURED.get(jaxlib.__version__, {})
+
 pytestmark = [
     pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends fuse differently"),
-    pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10), reason="what is counted is that of jaxlib 0.10"),
+    pytest.mark.skipif(
+        not HERE, reason=f"kernels were counted with jaxlib {' and '.join(MEASURED)}, not with {jaxlib.__version__}"
+    ),
 ]
 
 COUNT = 10_000
@@ -42,11 +65,12 @@ def value_and_grad(name):
     return compiled(jax.value_and_grad(lambda p, t: jnp.mean(loss(p, t))), BOXES, BOXES)
 
 
-@pytest.mark.parametrize("name", ["iou", "giou", "diou", "ciou", "eiou"])
-def test_a_loss_is_one_kernel_without_temporary_memory(name):
+@pytest.mark.parametrize("name", MEASURED["0.10.2"])
+def test_a_loss_takes_the_kernels_and_the_memory_that_were_measured(name):
     program = compiled(getattr(losses, f"{name}_loss"), BOXES, BOXES)
-    assert len(fusions(program)) == 1
-    assert numbers_a_box(program) == 0
+    kernels, numbers, _, _ = HERE[name]
+    assert 0 < len(fusions(program)) <= kernels
+    assert numbers_a_box(program) <= numbers
 
 
 @pytest.mark.parametrize(
@@ -67,11 +91,10 @@ def test_a_mean_starts_after_the_loss_is_complete(values, mean):
     assert numbers_a_box(program) < numbers_a_box(compiled(values, BOXES, BOXES)) + 2
 
 
-@pytest.mark.parametrize(
-    ("name", "kernels", "numbers"), [("iou", 6, 3), ("giou", 8, 5), ("diou", 8, 5), ("ciou", 11, 6)]
-)
-def test_a_gradient_takes_few_kernels_and_little_memory(name, kernels, numbers):
+@pytest.mark.parametrize("name", MEASURED["0.10.2"])
+def test_a_gradient_takes_few_kernels_and_little_memory(name):
     # A quotient gets a kernel of its own, and the derivative of jnp.maximum divides: `numerics.maximum`.
+    _, _, kernels, numbers = HERE[name]
     assert len(fusions(value_and_grad(name))) <= kernels
     assert numbers_a_box(value_and_grad(name)) < numbers + 0.1
 
