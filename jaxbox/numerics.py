@@ -53,7 +53,7 @@ def total(terms: Iterable[jax.Array]) -> jax.Array:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _unstack(dtype, x):
-    return tuple(entry.astype(dtype) for entry in jnp.moveaxis(x, -1, 0))
+    return tuple(x[..., place].astype(dtype) for place in range(x.shape[-1]))
 
 
 @_unstack.defjvp
@@ -66,10 +66,9 @@ def _unstack_jvp(dtype, primals, tangents):
 def unstack(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
     """The entries along the last axis of each array as separate arrays, in the dtype that `promote` gives.
 
-    XLA makes better kernels of them than of slices. The tangent of an entry is written as a sum over the axis that
-    keeps one term. It is that entry all the same, but its transpose chooses among the gradients of the entries, which
-    XLA does for all of them in one loop over the boxes. The transpose of a slice would pad, or concatenate: a loop and
-    a copy for every entry.
+    An entry is a slice. Its tangent is written as a sum over the axis that keeps one term. It is that entry all the
+    same, but its transpose chooses among the gradients of the entries, which XLA does for all of them in one loop over
+    the boxes. The transpose of a slice would pad, or concatenate: a loop and a copy for every entry.
 
     Args:
       *arrays: floating point arrays, `[..., k]`.
@@ -83,7 +82,8 @@ def unstack(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
 
 
 def _share(wins, x, y):
-    return jnp.where(wins, jnp.ones_like(x), jnp.where(x == y, jnp.full_like(x, 0.5), jnp.zeros_like(x)))
+    none, half, all_of_it = (x.dtype.type(share) for share in (0, 0.5, 1))
+    return jnp.where(wins, all_of_it, jnp.where(x == y, half, none))
 
 
 @jax.custom_jvp

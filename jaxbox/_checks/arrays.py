@@ -38,7 +38,7 @@ def array_of(name: str, value: object) -> Array:
 def unwrapped(value: object) -> object:
     if isinstance(value, (jax.Array, np.ndarray)) or not hasattr(value, "__jax_array__"):
         return value
-    return value.__jax_array__()
+    return value.__jax_array__()  # type: ignore[attr-defined]
 
 
 def has_numbers(value: object) -> bool:
@@ -165,15 +165,18 @@ def _no_box(name: str, shape: Shape) -> str:
         f"`{name}` has shape {shape}, but a box is `[..., 2n]`, the low corner and then the high corner: "
         "4 numbers, or 6 for a solid."
     )
+    wrap = f"{'jaxbox.' * (name == 'boxes')}boxes.Intervals({name})"
     if shape[-2:] == (2, 2):
         return (
             f"{said} For two corners in axes of their own write `{name}.reshape(*{name}.shape[:-2], 4)`; "
-            f"for intervals write `boxes.Intervals({name})`."
+            f"for intervals write `{wrap}`."
         )
     if length == 2:
-        return f"{said} For intervals, whose last axis has 2, write `boxes.Intervals({name})`."
+        return f"{said} For intervals, whose last axis has 2, write `{wrap}`."
+    if length == 1 and len(shape) > 1 and shape[-2] in BOXES.lengths:
+        return f"{said} Write `{name}[..., 0]`."
     if len(shape) > 1 and shape[-2] == 4 and length not in (5, 7):
-        return f"{said} With the coordinates last it is `jnp.swapaxes({name}, -1, -2)`."
+        return f"{said} If the coordinates come before the boxes write `jnp.swapaxes({name}, -1, -2)`."
     if length in (5, 7):
         return (
             f"{said} A box with an angle, `[..., {length}]`, is no upright box, and its first columns are none either. "
@@ -181,8 +184,6 @@ def _no_box(name: str, shape: Shape) -> str:
         )
     if length > 7 and length % 4 == 0:
         return f"{said} If there are {length // 4} boxes in a row write `{name}.reshape(*{name}.shape[:-1], -1, 4)`."
-    if length == 1 and len(shape) > 1 and shape[-2] in BOXES.lengths:
-        return f"{said} Write `{name}[..., 0]`."
     if length > 7:
         return f"{said} If the first 4 columns are the corners write `{name}[..., :4]`."
     return said

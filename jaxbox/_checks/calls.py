@@ -182,6 +182,10 @@ def of_boxes(
 
 def _all_with_all(function: str, given: Given, intervals: Mapping[str, Interval], arrays: Mapping[str, Array]) -> str:
     first, second = arrays
+    try:
+        jnp.broadcast_shapes(*(array.shape[:-2] for array in arrays.values()))
+    except ValueError:
+        return ""
     if min(array.ndim for array in arrays.values()) < 2:
         return ""
     options = {

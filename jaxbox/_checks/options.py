@@ -18,18 +18,19 @@ class Interval:
     Attributes:
       wanted: the words for them.
       holds: tells which numbers of an array are among them; NaN is never.
-      example: one of them.
+      example: one of them, or None.
       is_exponent: whether the formula gains if a whole number is known while it is traced.
     """
 
     wanted: str
     holds: Callable[[np.ndarray], np.ndarray]
-    example: float = 1.0
+    example: float | None = 1.0
     is_exponent: bool = False
 
 
 # Numbers that are multiplied and divided by keep within what law 6 promises of lengths, so that nothing overflows.
 POSITIVE = Interval("from 1e-15 to 1e15", lambda x: (x >= 1e-15) & (x <= 1e15))
+LENGTH = dataclasses.replace(POSITIVE, example=None)
 POSITIVE_OR_INFINITE = Interval("above 0", lambda x: x > 0)
 NOT_NEGATIVE = Interval("0 or above", lambda x: x >= 0)
 EXPONENT = Interval("above 0", lambda x: x > 0, example=2.0, is_exponent=True)
@@ -104,7 +105,8 @@ def _bad_value(name: str, value: object, known: np.ndarray, fine: np.ndarray, in
         shown = f"is {known[place]} at {list(place)}"
     elif not np.ndim(known) and interval.holds(np.asarray(value, np.float64)):
         shown = f"is {value}, which is {known} in {known.dtype}"
-    return f"`{name}` {shown}, but it must be {interval.wanted}. Write `{name}={interval.example}`, for example."
+    remedy = "" if interval.example is None else f" Write `{name}={interval.example}`, for example."
+    return f"`{name}` {shown}, but it must be {interval.wanted}.{remedy}"
 
 
 def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Array:
@@ -126,7 +128,7 @@ def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Arr
     name = "image_size"
     value = unwrapped(value)
     if isinstance(value, (tuple, list)):
-        numbers = [option(name, length, POSITIVE, leading, dtype) for length in value]
+        numbers = [option(name, length, LENGTH, leading, dtype) for length in value]
         count = len(numbers)
         size: Array = numbers
     elif isinstance(value, (jax.Array, np.ndarray)) and value.ndim:
@@ -151,5 +153,5 @@ def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Arr
         if all(isinstance(number, (np.ndarray, np.generic)) and not np.ndim(number) for number in size):
             return np.stack(size)
         return jnp.stack(jnp.broadcast_arrays(*size), axis=-1)
-    size = option(name, size, POSITIVE, size.shape, dtype)
+    size = option(name, size, LENGTH, size.shape, dtype)
     return expanded(name, size, leading)

@@ -131,7 +131,7 @@ def huber_loss(
     """
 
     def straightened(error: jax.Array) -> jax.Array:
-        near = numerics.clip(error, -delta, delta)
+        near = numerics.clip(error, -jnp.asarray(delta), delta)
         return near * (error - near / 2)
 
     return preparation.sum_over_coordinates(straightened, *preparation.masked(where, predictions, targets))
@@ -176,8 +176,9 @@ def balanced_l1_loss(
 
     def balanced(error: jax.Array) -> jax.Array:
         size = numerics.absolute(error)
-        near = numerics.minimum(numerics.divide(size, jnp.asarray(beta, error.dtype)), 1)
-        return beta * numerics.balanced_integral(near, alpha, gamma) + gamma * numerics.maximum(size - beta, 0)
+        width = jnp.asarray(beta, error.dtype)
+        near = numerics.minimum(numerics.divide(size, width), 1)
+        return width * numerics.balanced_integral(near, alpha, gamma) + gamma * numerics.maximum(size - width, 0)
 
     return preparation.sum_over_coordinates(balanced, *preparation.masked(where, predictions, targets))
 

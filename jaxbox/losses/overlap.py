@@ -577,7 +577,9 @@ def focused_wiou_loss(
       Tong et al., 2023, https://arxiv.org/abs/2301.10051
     """
     predictions, targets = preparation.masked(where, predictions, targets)
-    outlier = numerics.divide(1 - similarity.iou(predictions, targets), mean_loss)
+    iou_losses = 1 - similarity.iou(predictions, targets)
+    mean_loss, alpha, delta = (jnp.asarray(option, iou_losses.dtype) for option in (mean_loss, alpha, delta))
+    outlier = numerics.divide(iou_losses, mean_loss)
     # As a logarithm, since the power and the quotient can overflow where their product does not. What bounds it keeps
     # the gradients of tiny boxes finite.
     log_weight = jnp.log(numerics.maximum(numerics.divide(outlier, delta), 1e-30)) + (delta - outlier) * jnp.log(alpha)

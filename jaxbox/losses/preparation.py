@@ -1,6 +1,7 @@
 """What losses do before their formula: their arguments are checked, and masked rows replaced."""
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -28,7 +29,7 @@ def loss(
     return _checks.checked(check)
 
 
-def masked(where: chex.Array | None, *arrays: chex.Array) -> tuple[jax.Array, ...]:
+def masked(where: chex.Array | None, *arrays: chex.Array) -> tuple[Any, ...]:
     """Puts zeros where a row is masked.
 
     At equal boxes, even empty ones, every loss is 0 and stationary.
@@ -64,7 +65,7 @@ def sum_over_coordinates(
     def of_one(prediction: jax.Array, target: jax.Array, *rest: jax.Array) -> jax.Array:
         return function(prediction - target, *rest)
 
-    if predictions.shape[-1] > FEW:
+    if jnp.shape(predictions)[-1] > FEW:
         of_all = jax.vmap(of_one, in_axes=-1, out_axes=-1)
         return jnp.sum(of_all(*numerics.promote(predictions, targets, *others)), axis=-1)
     return numerics.seam(numerics.total(map(of_one, *numerics.unstack(predictions, targets, *others))))

@@ -1,0 +1,237 @@
+"""Every error that the package raises about arguments: what it says to write runs where the call was written."""
+
+import ast
+import functools
+import pathlib
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxbox
+from jaxbox import boxes, losses, reductions, similarity
+
+ROOT = pathlib.Path(boxes.__file__).parent
+FILES = ["_checks/arrays.py", "_checks/options.py", "_checks/calls.py", "similarity.py", "reductions.py"]
+FILES += ["losses/distributions.py"]
+
+
+def box(*shape):
+    """Boxes that are upright in every layout: ascending numbers."""
+    return jnp.arange(np.prod(shape), dtype=jnp.float32).reshape(shape) / 10
+
+
+PAIR = {"predictions": box(3, 4), "targets": box(3, 4) + 0.5}
+SETS = {"a": box(3, 4), "b": box(2, 4)}
+VALUES = {"values": box(2, 3)}
+CALL = "losses.giou_loss(predictions, targets)"
+MASKED = "losses.giou_loss(predictions, targets, where=where)"
+CLIP = "clip(boxes, window)"
+MPDIOU = "losses.mpdiou_loss(predictions, targets, image_size=image_size)"
+MEAN = "reductions.weighted_mean(values, weights, where=where)"
+DISTRIBUTION = "losses.distribution_focal_loss(logits, targets, where=where)"
+MATRIX = "similarity.pairwise(similarity.iou)(a, b, where=where)"
+
+# A call, the variables of whoever writes it, a part of the message, and whether it says what to write.
+WRONG = [
+    # What is no array of floating point.
+    (CALL, PAIR | {"predictions": [[0.0, 0, 1, 1]] * 3}, "`predictions` is a list, not an array", True),
+    (CALL, PAIR | {"targets": ((0, 0, 1, 1),) * 3}, "`targets` is a tuple, not an array", True),
+    (CALL, PAIR | {"targets": "boxes"}, "`targets` is a str, not an array", False),
+    (CALL, PAIR | {"targets": None}, "`targets` is None, not an array", False),
+    (CALL, PAIR | {"targets": np.arange(12).reshape(3, 4)}, "`targets` has dtype int64", True),
+    (CALL, PAIR | {"targets": jnp.ones((3, 4), bool)}, "`targets` has dtype bool", True),
+    (CALL, PAIR | {"targets": jnp.ones((3, 4), complex)}, "`targets` has dtype complex64", True),
+    ("similarity.iou(a, b)", SETS | {"a": [0.0, 0.0, 1.0, 1.0]}, "`a` is a list, not an array", True),
+    ("area(boxes)", {"boxes": [0.0, 0.0, 1.0, 2.0]}, "`boxes` is a list, not an array", True),
+    ("check(boxes, where=where)", {"boxes": box(3, 4), "where": [1, 0, 1]}, "`where` is a list", True),
+    (MEAN, VALUES | {"values": 1.0, "weights": None, "where": None}, "`values` is a float, not an array", True),
+    # What the last axis holds.
+    (CALL, {"predictions": box(3, 2, 2), "targets": box(3, 2, 2)}, "`predictions` has shape (3, 2, 2)", True),
+    (CALL, {"predictions": box(5, 2), "targets": box(5, 2)}, "For intervals", True),
+    (CALL, {"predictions": box(3, 5), "targets": box(3, 5)}, "A box with an angle, `[..., 5]`", True),
+    (CALL, {"predictions": box(3, 7), "targets": box(3, 7)}, "A box with an angle, `[..., 7]`", True),
+    (CALL, {"predictions": box(4, 9), "targets": box(4, 9)}, "If the coordinates come before", True),
+    (CALL, {"predictions": box(2, 8), "targets": box(2, 8)}, "2 boxes in a row", True),
+    (CALL, {"predictions": box(2, 85), "targets": box(2, 85)}, "the first 4 columns", True),
+    (CALL, {"predictions": box(3, 4, 1), "targets": box(3, 4, 1)}, "a box is `[..., 2n]`", True),
+    (CALL, {"predictions": box(3, 3), "targets": box(3, 3)}, "a box is `[..., 2n]`", False),
+    (CALL, PAIR | {"targets": box(3, 6)}, "boxes of different dimensions", False),
+    ("losses.ciou_loss(predictions, targets)", {"predictions": box(3, 6), "targets": box(3, 6)}, "in the plane", False),
+    ("losses.ciou_loss(predictions, targets)", {"predictions": box(3, 2), "targets": box(3, 2)}, "in the plane", False),
+    ("losses.l1_loss(predictions, targets)", {"predictions": box(1)[0], "targets": box(1)[0]}, "must hold coord", True),
+    ("area(boxes)", {"boxes": box(3, 2, 2)}, "`boxes` has shape (3, 2, 2)", True),
+    # Pairs, and all with all.
+    (CALL, PAIR | {"targets": box(4)}, "does not broadcast", True),
+    (CALL, PAIR | {"targets": box(1, 4)}, "does not broadcast", True),
+    (CALL, PAIR | {"predictions": box(4)}, "does not broadcast", True),
+    (CALL, {"predictions": box(3, 1, 4), "targets": box(1, 2, 4)}, "does not broadcast", True),
+    (CALL, PAIR | {"targets": box(2, 4)}, "compare all with all", True),
+    (CALL, {"predictions": box(2, 3, 4), "targets": box(5, 3, 4)}, "does not broadcast", False),
+    ("losses.nwd_loss(predictions, targets, constant=2.0)", PAIR | {"targets": box(2, 4)}, "functools.partial", True),
+    (MPDIOU, PAIR | {"targets": box(2, 4), "image_size": (3, 4)}, "functools.partial", True),
+    ("similarity.diou(a, b)", {"a": box(7, 4), "b": box(4, 4)}, "do not broadcast", True),
+    ("similarity.nwd(a, b, constant=2)", {"a": box(7, 4), "b": box(4, 4)}, "do not broadcast", True),
+    (MATRIX, SETS | {"b": box(4), "where": None}, "but sets of boxes are", True),
+    (MATRIX, SETS | {"a": box(4), "where": None}, "but sets of boxes are", True),
+    (MATRIX, {"a": box(2, 3, 4), "b": box(5, 3, 4), "where": None}, "do not broadcast", False),
+    (MATRIX, SETS | {"where": np.ones(3, bool)}, "`where` is a ndarray, but all pairs take two masks", True),
+    (MATRIX, SETS | {"where": np.ones(2, bool)}, "`where` is a ndarray, but all pairs take two masks", True),
+    (MATRIX, SETS | {"where": (np.ones((3, 1), bool), None)}, "`where[0]` has shape (3, 1)", True),
+    (MATRIX, SETS | {"a": [[0.0, 0, 1, 1]], "where": None}, "`a` is a list, not an array", True),
+    ("similarity.pairwise(a)(a, b)", SETS, "`pairwise` takes a function of two boxes", True),
+    # Masks and weights.
+    (MASKED, PAIR | {"where": np.ones((3, 1), bool)}, "`where` has shape (3, 1)", True),
+    (MASKED, PAIR | {"where": np.ones((3, 4), bool)}, "`where` has shape (3, 4)", True),
+    (MASKED, PAIR | {"where": np.ones(3, int)}, "`where` has dtype int64, but a mask is boolean", True),
+    (MASKED, PAIR | {"where": np.ones(3)}, "`where` has dtype float64, but a mask is boolean", True),
+    (MASKED, PAIR | {"where": np.ones(2, bool)}, "`where` has shape (2,)", False),
+    (MASKED, PAIR | {"where": [True, False, True]}, "`where` is a list", True),
+    (MASKED, PAIR | {"where": "all"}, "`where` is a str", False),
+    (MASKED, {"predictions": box(2, 3, 4), "targets": box(2, 3, 4), "where": np.ones(2, bool)}, "has shape (2,)", True),
+    (MASKED, {"predictions": box(2, 3, 4), "targets": box(2, 3, 4), "where": np.ones(3, bool)}, "has shape (3,)", True),
+    (MASKED, {"predictions": box(2, 3, 4), "targets": box(2, 3, 4), "where": np.ones((3, 2), bool)}, "(3, 2)", True),
+    (MEAN, VALUES | {"weights": box(2), "where": None}, "`weights` has shape (2,)", True),
+    (MEAN, VALUES | {"weights": box(2, 3, 4), "where": None}, "`weights` has shape (2, 3, 4)", True),
+    (MEAN, VALUES | {"weights": np.ones((2, 3), bool), "where": None}, "that of a mask", True),
+    (MEAN, VALUES | {"weights": np.ones((2, 3), int), "where": None}, "If it is a mask", True),
+    (MEAN, VALUES | {"weights": None, "where": np.ones((2, 1, 1), bool)}, "`where` has shape (2, 1, 1)", False),
+    ("reductions.weighted_sum(values, axis=axis)", VALUES | {"axis": 2}, "`axis` is 2", True),
+    ("reductions.weighted_sum(values, axis=axis)", VALUES | {"axis": "rows"}, "`axis` is 'rows'", True),
+    ("reductions.update_mean(mean, values, momentum=0.1)", VALUES | {"mean": box(3)}, "a running mean is one", True),
+    # Distributions.
+    (DISTRIBUTION, {"logits": box(3, 64), "targets": box(3, 4), "where": None}, "4 targets in a row", True),
+    (DISTRIBUTION, {"logits": box(3, 9), "targets": box(3, 1), "where": None}, "`targets` has shape (3, 1)", True),
+    (DISTRIBUTION, {"logits": box(3, 1), "targets": box(3), "where": None}, "at least 2 bins", False),
+    (DISTRIBUTION, {"logits": box(4, 4, 9), "targets": box(4, 4), "where": np.ones(4, bool)}, "`where` has", True),
+    ("losses.expected_bin(logits)", {"logits": box(1)[0]}, "the bins are its last axis", True),
+    # Options.
+    ("losses.huber_loss(predictions, targets, delta=delta)", PAIR | {"delta": -1.0}, "`delta` is -1.0", True),
+    (
+        "losses.nwd_loss(predictions, targets, constant=constant)",
+        PAIR | {"constant": 1e-50},
+        "`constant` is 1e-50",
+        True,
+    ),
+    ("losses.alpha_iou_loss(predictions, targets, alpha=alpha)", PAIR | {"alpha": 1e-50}, "which is 0.0 in", True),
+    ("losses.smooth_l1_loss(predictions, targets, beta=beta)", PAIR | {"beta": "0.1"}, "`beta` is '0.1', a str", True),
+    ("losses.smooth_l1_loss(predictions, targets, beta=beta)", PAIR | {"beta": "much"}, "`beta` is 'much'", False),
+    ("losses.smooth_l1_loss(predictions, targets, beta=beta)", PAIR | {"beta": None}, "`beta` is None", False),
+    ("losses.smooth_l1_loss(predictions, targets, beta=beta)", PAIR | {"beta": [0.1, 1.0, 2.0]}, "a list", True),
+    ("losses.smooth_l1_loss(predictions, targets, beta=beta)", PAIR | {"beta": True}, "has dtype bool", True),
+    ("losses.smooth_l1_loss(predictions, targets, beta=beta)", PAIR | {"beta": box(3, 1)}, "`beta` has shape", True),
+    ("losses.log_iou_loss(predictions, targets, floor=floor)", PAIR | {"floor": box(4)}, "`floor` has shape", False),
+    ("losses.log_iou_loss(predictions, targets, floor=floor)", PAIR | {"floor": 1.5}, "`floor` is 1.5", True),
+    ("losses.focaler_iou_loss(predictions, targets, lower=lower)", PAIR | {"lower": 0.95}, "below `upper`", True),
+    ("losses.l1_loss(predictions, targets, beta=1)", PAIR, "unexpected keyword argument 'beta'", False),
+    ("losses.giou_loss(predictions)", PAIR, "missing a required argument: 'targets'", False),
+    # Sizes and windows.
+    (MPDIOU, PAIR | {"image_size": 640}, "`image_size` is 640", True),
+    (MPDIOU, PAIR | {"image_size": (480, 640, 3)}, "need 2 numbers", True),
+    (MPDIOU, PAIR | {"image_size": (480,)}, "need 2 numbers", True),
+    (MPDIOU, PAIR | {"image_size": jnp.array([480.0, 640, 3])}, "need 2 numbers", True),
+    (MPDIOU, PAIR | {"image_size": "640x480"}, "need 2 numbers", False),
+    (MPDIOU, PAIR | {"image_size": (480, 0)}, "`image_size` is 0", False),
+    (MPDIOU, PAIR | {"image_size": box(2, 2) + 1}, "`image_size` has shape (2, 2)", False),
+    (CLIP, {"boxes": box(3, 4), "window": box(2, 4)}, "`window` has shape (2, 4)", False),
+    (CLIP, {"boxes": box(2, 3, 4), "window": box(3, 4)}, "`window` has shape (3, 4)", True),
+    (
+        CLIP,
+        {"boxes": boxes.Intervals(box(3, 2)), "window": boxes.Intervals(box(2, 2))},
+        "`window` has shape (2, 2)",
+        False,
+    ),
+    ("scale(boxes, factor)", {"boxes": box(3, 4), "factor": np.inf}, "`factor` is inf", True),
+]
+SCOPE = {
+    **{name: getattr(boxes, name) for name in boxes.__all__},
+    "jaxbox": jaxbox,
+    "boxes": boxes,
+    "functools": functools,
+    "jnp": jnp,
+    "losses": losses,
+    "np": np,
+    "reductions": reductions,
+    "similarity": similarity,
+}
+
+
+def said(code, variables):
+    """The message of the error that a call raises, and where in the package it was raised."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        eval(code, SCOPE | variables)
+    place = [
+        (str(entry.path), entry.lineno + 1) for entry in caught.traceback if ROOT in pathlib.Path(entry.path).parents
+    ]
+    return str(caught.value), place[-1]
+
+
+def advice(message):
+    """The code that a message says to write."""
+    return re.findall(r"[Ww]rite `((?:[^`])+)`", message)
+
+
+def mended(code, suggestion):
+    """The call with what was suggested in the place of what was wrong."""
+    call = ast.parse(code, mode="eval").body
+    keyword = re.fullmatch(r"(\w+)=(.+)", suggestion)
+    if keyword:  # an argument by name, in the place of one with this name or of the variable that it holds now
+        name, value = keyword[1], ast.parse(keyword[2], mode="eval").body
+        call.keywords = [given for given in call.keywords if given.arg != name]
+        moved = {name, ast.unparse(value).split(" ")[0]}
+        call.args = [given for given in call.args if ast.unparse(given) not in moved]
+        call.keywords.append(ast.keyword(name, value))
+        return ast.unparse(call)
+    replacement = ast.parse(suggestion, mode="eval").body
+    if suggestion.startswith("similarity.pairwise("):
+        return suggestion
+    if suggestion.startswith("jnp.broadcast_arrays("):
+        return f"{ast.unparse(call.func)}(*{suggestion})"
+    if suggestion.startswith("where[0]"):
+        call.keywords = [ast.keyword("where", ast.parse(f"({suggestion}, where[1])", mode="eval").body)]
+        return ast.unparse(call)
+    mentioned = [node.id for node in ast.walk(replacement) if isinstance(node, ast.Name)]
+    (variable, *_) = [name for name in mentioned if name == "boxes" or name not in SCOPE]
+    call.args = [replacement if ast.unparse(given) == variable else given for given in call.args]
+    for given in call.keywords:
+        given.value = replacement if ast.unparse(given.value) == variable else given.value
+    return ast.unparse(call)
+
+
+@pytest.mark.parametrize(("code", "variables", "part", "advises"), WRONG, ids=[part for _, _, part, _ in WRONG])
+def test_what_a_message_says_to_write_runs_in_the_place_of_the_call(code, variables, part, advises):
+    message, _ = said(code, variables)
+    assert part in message
+    assert "Chex" not in message
+    assert bool(advice(message)) == advises, message
+    for which, suggestion in enumerate(advice(message)):
+        again, wanted = code, [suggestion]
+        while wanted:  # the same fault may be in both arrays
+            again = mended(again, wanted[min(which, len(wanted) - 1)])
+            wanted = []
+            try:
+                eval(again, SCOPE | variables)
+            except ValueError as error:
+                wanted = advice(str(error))
+                assert wanted, f"{again}: {error}"
+                assert len(again) < 200, f"{again}: {error}"
+
+
+def test_every_error_of_the_package_about_arguments_is_raised_here():
+    raised = {said(code, variables)[1] for code, variables, _, _ in WRONG}
+    for file in FILES:
+        tree = ast.parse((ROOT / file).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise):
+                lines = range(node.lineno, node.end_lineno + 1)
+                assert any((str(ROOT / file), line) in raised for line in lines), f"{file}:{node.lineno}"
+
+
+def test_an_error_inside_a_jit_is_the_same():
+    import jax
+
+    with pytest.raises(ValueError, match=r"Got `predictions` of shape \(3, 4\) and `targets` of shape \(2, 4\)"):
+        jax.jit(losses.giou_loss)(box(3, 4), box(2, 4))
+    with pytest.raises(TypeError, match="`predictions` has dtype int32"):
+        jax.grad(lambda x: jnp.sum(losses.giou_loss(jnp.zeros((3, 4), int), x)))(box(3, 4))
