@@ -3,6 +3,7 @@
 Import the modules: `from jaxbox import losses`, then `losses.giou_loss(predictions, targets)`. Each module imports only
 from the layers above it in this list:
 
+    _checks                   what is asserted about arguments, and what to write instead
     numerics                  primitives whose derivative JAX leaves undefined or badly chosen
     boxes                     what a box is; the geometry of a pair
     similarity                iou, giou and their kin: they broadcast, and higher is better

@@ -8,6 +8,8 @@ An inverted box, whose high corner is below its low one, is empty: areas and ove
 are compared, they keep their sign.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import operator
@@ -623,7 +625,7 @@ class Pair:
         weight = lax.stop_gradient(numerics.divide(self.aspect, (1 - self.iou) + self.aspect))
         return weight * self.aspect
 
-    def scaled(self, ratio: chex.Numeric) -> "Pair":
+    def scaled(self, ratio: chex.Numeric) -> Pair:
         """The geometry of the boxes scaled about their own centres, in a unit of length of `ratio`.
 
         Args:
@@ -685,4 +687,4 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

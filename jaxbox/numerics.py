@@ -17,6 +17,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
+__all__ = [
+    "absolute",
+    "all_pairs",
+    "angle_between",
+    "balanced_integral",
+    "clip",
+    "divide",
+    "is_zero",
+    "log1p_integral",
+    "log_cosh",
+    "maximum",
+    "minimum",
+    "positive_part",
+    "power",
+    "power_of_two",
+    "promote",
+    "seam",
+    "smooth_absolute",
+    "square_root",
+    "total",
+    "unstack",
+]
+
 
 def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
     """Gives arrays one dtype to compute in: float64 if any is float64, else float32.
@@ -567,3 +590,7 @@ def seam(x: jax.Array) -> jax.Array:
     """
     precision = jnp.finfo(x.dtype)
     return lax.reduce_precision(x, exponent_bits=precision.nexp, mantissa_bits=precision.nmant)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,6 +13,8 @@ the transform; `axis_name` is the name of the mapped axis:
                                              each device holds its own part times the number of devices
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import chex
@@ -219,4 +221,4 @@ def _total(values: jax.Array, axis: Axis, axis_name: str | tuple[str, ...] | Non
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

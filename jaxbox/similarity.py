@@ -7,6 +7,8 @@ In the formulas $I$ is the area of the intersection of the boxes, $U$ that of th
 the smallest box around both.
 """
 
+from __future__ import annotations
+
 import functools
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -681,4 +683,4 @@ def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pathlib
+import pydoc
 import re
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from jaxbox import boxes, losses, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(numerics.__file__).parent
-LAYERS = {"numerics": 0, "boxes": 1, "similarity": 2, "losses": 3, "reductions": 3}
+LAYERS = {"_checks": 0, "numerics": 0, "boxes": 1, "similarity": 2, "losses": 3, "reductions": 3}
 LAYERS |= {"simulation": 4, "plots": 4, "demo": 5}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -65,16 +66,45 @@ CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["re
 @pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_core_imports_nothing_but_its_dependencies(path):
     allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "operator"}
+    allowed |= {"__future__", "contextvars", "inspect", "math", "typing"}
     for node in ast.walk(ast.parse(path.read_text())):
         modules = [node.module] if isinstance(node, ast.ImportFrom) else []
         modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         assert {module.split(".")[0] for module in modules} <= allowed
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_public_is_what_has_no_underscore(path):
-    assert "__all__" not in path.read_text()
-    assert not any(part.startswith("_") and part != "__init__.py" for part in path.relative_to(PACKAGE).parts)
+def test_checks_are_the_only_private_room():
+    private = {part for path in SOURCES for part in path.relative_to(PACKAGE).parts if part.startswith("_")}
+    assert private - {"__init__.py", "__main__.py"} == {"_checks"}
+
+
+GEOMETRY_OF_A_PAIR = {"Pair", "pair", "sum_of_squares"}  # what similarities and losses share, in `boxes`
+
+
+@pytest.mark.parametrize(
+    "module", [boxes, losses, numerics, reductions, similarity], ids=lambda module: module.__name__
+)
+def test_a_module_shows_what_it_has_and_nothing_foreign(module):
+    defined = {
+        name
+        for name, value in vars(module).items()
+        if name[0] != "_"
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
+    }
+    assert set(module.__all__) == defined - GEOMETRY_OF_A_PAIR
+    assert dir(module) == sorted(module.__all__)
+    namespace = {}
+    exec(f"from {module.__name__} import *", namespace)
+    assert namespace.keys() - {"__builtins__"} == set(module.__all__)
+    shown = pydoc.plain(pydoc.render_doc(module))
+    assert all(f"    {name}(" in shown or f"class {name}(" in shown for name in module.__all__)
+
+
+@pytest.mark.parametrize("function", public_functions(boxes, losses, reductions, similarity))
+def test_a_signature_is_short_enough_to_read(function):
+    assert len(str(inspect.signature(function))) < 250
+    assert "Union" not in str(inspect.signature(function))
 
 
 @pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, reductions))
@@ -83,7 +113,7 @@ def test_every_argument_and_result_is_documented(function):
     documentation = inspect.getdoc(function)
     for parameter in inspect.signature(function).parameters:
         assert re.search(rf"^  \*{{0,2}}{parameter}: ", documentation, flags=re.MULTILINE), parameter
-    if inspect.signature(function).return_annotation is not None:
+    if inspect.signature(function).return_annotation not in (None, "None"):
         assert "Returns" in sections(function)
 
 

@@ -152,32 +152,42 @@ def of_boxes(
     Returns:
       A check for `checked`.
     """
-    intervals = options or {}
-
-    def check(function: str, given: Given, untouched: Given) -> Given:
-        arrays = {name: laid_out(name, given[name], layout) for name in names}
-        windows = {}
-        if window is not None and given[window] is not None:
-            windows = {window: laid_out(window, given[window], layout)}
-        if layout is not COORDINATES:
-            assert_one_dimension(arrays | windows)
-
-        def remedy() -> str:
-            return _all_with_all(function, given, intervals, arrays)
-
-        if equal:
-            assert_equal_shapes(arrays, remedy)
-        elif len(names) == 2:
-            assert_broadcast(arrays, remedy)
-        leading = jnp.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
-        if "where" in given:
-            given["where"] = mask(given["where"], leading)
-        known = _options(given, untouched, list(arrays.values()), leading, intervals, ordered)
-        given |= arrays | {name: expanded(name, array, leading) for name, array in windows.items()}
-        return known
-
+    check = functools.partial(_check_boxes, names, layout, equal, window, ordered, options or {})
     check.layout = layout  # type: ignore[attr-defined]
     return check
+
+
+def _check_boxes(
+    names: Sequence[str],
+    layout: Layout,
+    equal: bool,
+    window: str | None,
+    ordered: Sequence[str],
+    intervals: Mapping[str, Interval],
+    function: str,
+    given: Given,
+    untouched: Given,
+) -> Given:
+    arrays = {name: laid_out(name, given[name], layout) for name in names}
+    windows = {}
+    if window is not None and given[window] is not None:
+        windows = {window: laid_out(window, given[window], layout)}
+    if layout is not COORDINATES:
+        assert_one_dimension(arrays | windows)
+
+    def remedy() -> str:
+        return _all_with_all(function, given, intervals, arrays)
+
+    if equal:
+        assert_equal_shapes(arrays, remedy)
+    elif len(names) == 2:
+        assert_broadcast(arrays, remedy)
+    leading = jnp.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
+    if "where" in given:
+        given["where"] = mask(given["where"], leading)
+    known = _options(given, untouched, list(arrays.values()), leading, intervals, ordered)
+    given |= arrays | {name: expanded(name, array, leading) for name, array in windows.items()}
+    return known
 
 
 def _all_with_all(function: str, given: Given, intervals: Mapping[str, Interval], arrays: Mapping[str, Array]) -> str:

@@ -18,4 +18,4 @@ __all__ = coordinates.__all__ + overlap.__all__ + distributions.__all__
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -1,5 +1,7 @@
 """Losses of coordinates one by one, in any layout: their sum over the last axis is one value a box."""
 
+from __future__ import annotations
+
 import chex
 import jax
 import jax.numpy as jnp

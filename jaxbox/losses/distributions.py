@@ -1,5 +1,7 @@
 """Losses of coordinates that are predicted as a distribution."""
 
+from __future__ import annotations
+
 import chex
 import jax
 import jax.numpy as jnp

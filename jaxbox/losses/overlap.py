@@ -4,6 +4,8 @@ In the formulas I is the area of the intersection of the boxes, U that of their 
 smallest box around both.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

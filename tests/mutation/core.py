@@ -4,6 +4,7 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = {
+    "_checks": [f"jaxbox/_checks/{room}.py" for room in ("arrays", "options", "calls")],
     "numerics": ["jaxbox/numerics.py"],
     "boxes": ["jaxbox/boxes.py"],
     "similarity": ["jaxbox/similarity.py"],
@@ -14,6 +15,7 @@ CORE = [file for files in MODULES.values() for file in files]
 TESTS = [
     *(f"tests/test_{name}.py" for name in ("numerics", "boxes", "similarity", "losses", "distributions")),
     *(f"tests/test_{name}.py" for name in ("disagreements", "reductions", "compiled", "guarantees")),
+    *(f"tests/test_{name}.py" for name in ("messages", "limits")),
     "tests/test_many_devices.py::test_eight_devices_give_the_loss_the_gradients_and_the_running_mean_of_one",
 ]
 TEST_FILES = [test.split("::")[0] for test in TESTS]

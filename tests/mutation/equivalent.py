@@ -41,35 +41,11 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "return [numerics.maximum(numerics.absolute(side_a), jnp.abs(side_b)) for side_a, side_b in sides]",
     ): "a side of 0 is the larger one only if both are 0, and nothing is divided by 0",
     (
-        "jaxbox/boxes.py",
-        "Pair.ioa",
-        "return numerics.divide(self.intersection, self.area_a, otherwise=self.equal.astype(self.area_a.dtype))",
-        "return numerics.divide(self.intersection, self.area_a, otherwise=self.equal.astype(self.area_b.dtype))",
-    ): "both boxes have one dtype here",
-    (
         "jaxbox/similarity.py",
         "_shape_weights",
         "w, h = (lax.stop_gradient(numerics.absolute(side)) for side in sides)",
         "w, h = (lax.stop_gradient(jnp.abs(side)) for side in sides)",
     ): "the weight is held, so that only its value counts",
-    (
-        "jaxbox/similarity.py",
-        "_shape_weights",
-        "shares = [numerics.divide(side, w + h, otherwise=1) for side in (h, w)]",
-        "shares = [numerics.divide(side, w + h, otherwise=2) for side in (h, w)]",
-    ): "the powers of both shares are divided by their sum, so that only their ratio counts",
-    (
-        "jaxbox/losses/overlap.py",
-        "focused_wiou_loss",
-        "iou_losses = lax.stop_gradient(iou_loss(predictions, targets))",
-        "iou_losses = iou_loss(predictions, targets)",
-    ): "the weight that is made of them is held as well; nothing is traced in vain",
-    (
-        "jaxbox/losses/coordinates.py",
-        "balanced_l1_loss.balanced",
-        "e = numerics.divide(numerics.absolute(error), width)",
-        "e = numerics.divide(jnp.abs(error), width)",
-    ): "the slope of what follows is 0 at 0",
     (
         "jaxbox/losses/distributions.py",
         "distribution_focal_loss",
@@ -112,46 +88,4 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         'padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)], mode="edge").reshape(chunks, rows, -1)',
         "padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)]).reshape(chunks, rows, -1)",
     ): "the derivatives of these rows are counted 0 times, and those of a row of zeros are finite as well",
-    (
-        "jaxbox/boxes.py",
-        "assert_aligned",
-        "arrays[names[0]],",
-        "arrays[names[1]],",
-    ): "the shapes are equal by then",
-    (
-        "jaxbox/boxes.py",
-        "check",
-        "assert_boxes(boxes=boxes, window=window)",
-        "pass",
-    ): "`clip` asserts the same in the next line",
-    (
-        "jaxbox/boxes.py",
-        "check",
-        "assert_boxes(boxes=boxes, window=window)",
-        "assert_boxes(window=window)",
-    ): "`clip` asserts the same in the next line",
-    (
-        "jaxbox/boxes.py",
-        "check",
-        "assert_boxes(boxes=boxes, window=window)",
-        "assert_boxes(boxes=boxes)",
-    ): "`clip` asserts the same in the next line",
-    (
-        "jaxbox/losses/distributions.py",
-        "distribution_focal_loss",
-        "loss = -jnp.sum(weights * jax.nn.log_softmax(logits, axis=-1), axis=-1)",
-        "loss = -jnp.sum(weights * jax.nn.log_softmax(logits), axis=-1)",
-    ): "the last axis is the default of log_softmax",
-    (
-        "jaxbox/losses/distributions.py",
-        "gaussian_box_loss",
-        "boxes.assert_aligned(predictions=predictions, log_variance=log_variance, targets=targets)",
-        "boxes.assert_aligned(log_variance=log_variance, targets=targets)",
-    ): "`prepared` asserts that predictions and targets are aligned",
-    (
-        "jaxbox/losses/distributions.py",
-        "gaussian_box_loss",
-        "boxes.assert_aligned(predictions=predictions, log_variance=log_variance, targets=targets)",
-        "boxes.assert_aligned(predictions=predictions, log_variance=log_variance)",
-    ): "`prepared` asserts that predictions and targets are aligned",
 }

@@ -166,22 +166,21 @@ class Source:
     def mutated_text(self, mutant: Mutant) -> str:
         """The file with one change."""
         place, replacement = self.changes[mutant.number]
-        node = place.node
-        text = ast.unparse(replacement)
+        text = "" if isinstance(replacement, ast.comprehension) else ast.unparse(replacement)
         if _needs_parentheses(place, replacement):
             text = f"({text})"
         lines = [line.encode() for line in self.text.splitlines(keepends=True)]
-        first, last = node.lineno - 1, node.end_lineno - 1
-        head, tail = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+        (first, start), (last, end) = _extent(place.node)
+        head, tail = lines[first][:start], lines[last][end:]
         return b"".join([*lines[:first], head, text.encode(), tail, *lines[last + 1 :]]).decode()
 
     def _add(self, place: Place, replacement: ast.AST) -> None:
         self.changes.append((place, replacement))
-        node = place.node
-        mutant = Mutant(self.file, len(self.mutants), place.function, node.lineno, place.lines, "", "")
+        (first, _), (last, _) = _extent(place.node)
+        mutant = Mutant(self.file, len(self.mutants), place.function, first + 1, place.lines, "", "")
         before, after = self.text.splitlines(), self.mutated_text(mutant).splitlines()
-        rest = len(before) - node.end_lineno
-        changed = [" ".join(" ".join(x[node.lineno - 1 : len(x) - rest]).split()) for x in (before, after)]
+        rest = len(before) - last - 1
+        changed = [" ".join(" ".join(x[first : len(x) - rest]).split()) for x in (before, after)]
         self.mutants.append(dataclasses.replace(mutant, before=changed[0], after=changed[1]))
 
     def _users(self, statement: ast.stmt) -> tuple[int, ...]:
@@ -233,6 +232,14 @@ def _needs_parentheses(place: Place, replacement: ast.AST) -> bool:
         return False
     alike = type(replacement) is type(place.node)
     return not alike or isinstance(getattr(replacement, "op", None), ast.BitOr | ast.Or | ast.Mult)
+
+
+def _extent(node: ast.AST) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The line, from 0, and the column where a node begins and ends; of a comprehension its conditions."""
+    if isinstance(node, ast.comprehension):
+        start, end = node.iter, node.ifs[-1]
+        return (start.end_lineno - 1, start.end_col_offset), (end.end_lineno - 1, end.end_col_offset)
+    return (node.lineno - 1, node.col_offset), (node.end_lineno - 1, node.end_col_offset)
 
 
 def _is_store(node: ast.Name) -> bool:

@@ -71,7 +71,7 @@ class Worker:
     def forget(self) -> None:
         """Drops every program and every trace of one, so that the next test makes its own."""
         for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType) and module.__name__.startswith("tests."):
+            if isinstance(module, ModuleType) and module.__name__.startswith(("tests.", "jaxbox")):
                 for value in vars(module).values():
                     if isinstance(value, functools._lru_cache_wrapper):
                         value.cache_clear()
