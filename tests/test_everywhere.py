@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxbox import boxes, losses, reductions, similarity
+from jaxbox import boxes, losses, reductions, similarity, simulation
 from tests import everywhere
 from tests.calls import ARE_CLASSES, CALLS, Call, masked_matrix, total
 from tests.devices import host_devices
@@ -153,6 +153,13 @@ def test_options_in_double_precision_of_numpy_warn_of_nothing():
     reductions.weighted_mean(pair[0], where=pair[0] > 0, at_least=np.float64(1))
     reductions.update_mean(np.float64(0.5), pair[0][:, 0], momentum=np.float64(0.1))
     losses.giou_loss(np.full((2, 4), 1e300), np.zeros((2, 4)), where=np.zeros(2, bool))
+
+
+def test_the_simulation_takes_double_precision_of_numpy_without_a_warning():
+    anchors, targets = CALLS[0].arrays(COUNT, np.float64)
+    exact = simulation.exact(losses.giou_loss)
+    result = simulation.simulate(exact, anchors, targets)
+    assert_close(result, simulation.simulate(exact, np.float32(anchors), np.float32(targets)))
 
 
 @pytest.mark.parametrize(

@@ -421,6 +421,15 @@ def test_a_mask_of_another_shape_or_dtype_is_refused(row):
 
 
 @every_loss
+def test_a_mask_may_have_axes_of_length_1(row):
+    predictions, targets = (x.astype(np.float32).reshape(2, 3, 4) for x in cases.random_pairs(6, seed=111))
+    images = np.array([[True], [False]])
+    masked_rows = row(predictions, targets, where=images)
+    np.testing.assert_array_equal(masked_rows, row(predictions, targets, where=np.repeat(images, 3, axis=1)))
+    np.testing.assert_array_equal(masked_rows[1], 0)
+
+
+@every_loss
 def test_a_last_axis_that_is_no_box_is_refused(row):
     if row.any_layout:
         assert row(jnp.zeros((3, 5)), jnp.zeros((3, 5))).shape == (3,)

@@ -5,6 +5,8 @@ import functools
 import pathlib
 import re
 
+import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -103,6 +105,7 @@ WRONG = [
     # Distributions.
     (DISTRIBUTION, {"logits": box(3, 64), "targets": box(3, 4), "where": None}, "4 targets in a row", True),
     (DISTRIBUTION, {"logits": box(3, 9), "targets": box(3, 1), "where": None}, "`targets` has shape (3, 1)", True),
+    (DISTRIBUTION, {"logits": box(3, 9), "targets": box(1), "where": None}, "`targets` has shape (1,)", True),
     (DISTRIBUTION, {"logits": box(3, 1), "targets": box(3), "where": None}, "at least 2 bins", False),
     (DISTRIBUTION, {"logits": box(4, 4, 9), "targets": box(4, 4), "where": np.ones(4, bool)}, "`where` has", True),
     ("losses.expected_bin(logits)", {"logits": box(1)[0]}, "the bins are its last axis", True),
@@ -226,9 +229,28 @@ def test_every_error_of_the_package_about_arguments_is_raised_here():
                 assert any((str(ROOT / file), line) in raised for line in lines), f"{file}:{node.lineno}"
 
 
-def test_an_error_inside_a_jit_is_the_same():
-    import jax
+@pytest.fixture
+def without_assertions():
+    chex.disable_asserts()
+    yield
+    chex.enable_asserts()
 
+
+@pytest.mark.usefixtures("without_assertions")
+def test_a_program_that_disables_assertions_disables_those_about_shapes_and_no_other_check():
+    assert losses.giou_loss(box(3, 4), box(4)).shape == (3,)
+    assert losses.giou_loss(box(3, 4), box(3, 4), where=np.ones(1, bool)).shape == (3,)
+    with pytest.raises(TypeError, match="`targets` has dtype int32"):
+        losses.giou_loss(box(3, 4), jnp.zeros((3, 4), int))
+    with pytest.raises(ValueError, match="but a box is"):
+        losses.giou_loss(box(3, 2, 2), box(3, 2, 2))
+    with pytest.raises(ValueError, match="`delta` is -1"):
+        losses.huber_loss(box(3, 4), box(3, 4), delta=-1)
+    with pytest.raises(TypeError, match="`where` has dtype int64"):
+        reductions.weighted_mean(box(3), where=np.ones(3, int))
+
+
+def test_an_error_inside_a_jit_is_the_same():
     with pytest.raises(ValueError, match=r"Got `predictions` of shape \(3, 4\) and `targets` of shape \(2, 4\)"):
         jax.jit(losses.giou_loss)(box(3, 4), box(2, 4))
     with pytest.raises(TypeError, match="`predictions` has dtype int32"):

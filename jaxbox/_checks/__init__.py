@@ -14,110 +14,45 @@ function was called.
 """
 
 from jaxbox._checks.arrays import (
-    BOXES as BOXES,
-)
-from jaxbox._checks.arrays import (
-    COORDINATES as COORDINATES,
-)
-from jaxbox._checks.arrays import (
-    PLANE as PLANE,
-)
-from jaxbox._checks.arrays import (
-    Layout as Layout,
-)
-from jaxbox._checks.arrays import (
-    Shape as Shape,
-)
-from jaxbox._checks.arrays import (
-    array_of as array_of,
-)
-from jaxbox._checks.arrays import (
-    assert_equal_shapes as assert_equal_shapes,
-)
-from jaxbox._checks.arrays import (
-    assert_one_dimension as assert_one_dimension,
-)
-from jaxbox._checks.arrays import (
-    assert_sets as assert_sets,
-)
-from jaxbox._checks.arrays import (
-    assert_shape as assert_shape,
-)
-from jaxbox._checks.arrays import (
-    dtype_to_compute_in as dtype_to_compute_in,
-)
-from jaxbox._checks.arrays import (
-    fitted as fitted,
-)
-from jaxbox._checks.arrays import (
-    floats as floats,
-)
-from jaxbox._checks.arrays import (
-    is_interval as is_interval,
-)
-from jaxbox._checks.arrays import (
-    laid_out as laid_out,
-)
-from jaxbox._checks.arrays import (
-    mask as mask,
-)
-from jaxbox._checks.arrays import (
-    two_masks as two_masks,
+    BOXES,
+    COORDINATES,
+    PLANE,
+    Layout,
+    Shape,
+    array_of,
+    assert_equal_shapes,
+    assert_one_dimension,
+    assert_sets,
+    assert_shape,
+    dtype_to_compute_in,
+    exactly,
+    fitted,
+    floats,
+    is_interval,
+    laid_out,
+    mask,
+    two_masks,
 )
 from jaxbox._checks.calls import (
-    Function as Function,
-)
-from jaxbox._checks.calls import (
-    Given as Given,
-)
-from jaxbox._checks.calls import (
-    checked as checked,
-)
-from jaxbox._checks.calls import (
-    from_outside as from_outside,
-)
-from jaxbox._checks.calls import (
-    of_boxes as of_boxes,
-)
-from jaxbox._checks.calls import (
-    pairs as pairs,
+    Function,
+    Given,
+    checked,
+    from_outside,
+    of_boxes,
+    pairs,
 )
 from jaxbox._checks.options import (
-    BETWEEN_0_AND_1 as BETWEEN_0_AND_1,
-)
-from jaxbox._checks.options import (
-    EXPONENT as EXPONENT,
-)
-from jaxbox._checks.options import (
-    FINITE as FINITE,
-)
-from jaxbox._checks.options import (
-    FLOOR as FLOOR,
-)
-from jaxbox._checks.options import (
-    FROM_1 as FROM_1,
-)
-from jaxbox._checks.options import (
-    LEAST_WIDTH as LEAST_WIDTH,
-)
-from jaxbox._checks.options import (
-    LOWER_IOU as LOWER_IOU,
-)
-from jaxbox._checks.options import (
-    NOT_NEGATIVE as NOT_NEGATIVE,
-)
-from jaxbox._checks.options import (
-    POSITIVE as POSITIVE,
-)
-from jaxbox._checks.options import (
-    POSITIVE_OR_INFINITE as POSITIVE_OR_INFINITE,
-)
-from jaxbox._checks.options import (
-    UPPER_IOU as UPPER_IOU,
-)
-from jaxbox._checks.options import (
-    Interval as Interval,
-)
-from jaxbox._checks.options import (
-    option as option,
+    BETWEEN_0_AND_1,
+    EXPONENT,
+    FINITE,
+    FLOOR,
+    FROM_1,
+    LEAST_WIDTH,
+    LOWER_IOU,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_OR_INFINITE,
+    UPPER_IOU,
+    Interval,
+    option,
 )

@@ -305,6 +305,26 @@ def fitted(name: str, array: Array, leading: Shape, *, what: str = "one value a 
     return array
 
 
+def exactly(name: str, array: Array, leading: Shape) -> Array:
+    """Asserts that an array has one value a box, without axes that would be repeated.
+
+    Args:
+      name: of the argument, which the message repeats.
+      array: the argument.
+      leading: the shape of one value a box.
+
+    Returns:
+      The array.
+
+    Raises:
+      ValueError: if the shape is another one.
+    """
+    assert_shape(
+        lambda: chex.assert_equal(array.shape, leading), lambda: _does_not_fit(name, array, leading, "one value a box")
+    )
+    return array
+
+
 def _does_not_fit(name: str, array: Array, leading: Shape, what: str) -> str:
     shape = array.shape
     said = f"`{name}` has shape {shape}, but there is {what}, {leading}."
@@ -316,7 +336,7 @@ def _does_not_fit(name: str, array: Array, leading: Shape, what: str) -> str:
     missing = len(leading) - len(shape)
     if missing > 0 and shape == leading[: len(shape)]:
         return f"{said} Write `{name}[..., {', '.join(['None'] * missing)}]`."
-    if missing > 0 and shape == leading[missing:]:
+    if missing >= 0 and all(length in (1, wanted) for length, wanted in zip(shape, leading[missing:], strict=True)):
         return f"{said} Write `jnp.broadcast_to({name}, {leading})`."
     if len(shape) > 1 and shape[::-1] == leading:
         return f"{said} Write `{name}.T`."

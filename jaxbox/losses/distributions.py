@@ -20,15 +20,14 @@ def _check_distribution(_: str, given: _checks.Given, __: _checks.Given) -> _che
             f"`logits` has shape {logits.shape}, but a distribution needs at least 2 bins in the last axis."
         )
     leading = logits.shape[:-1]
-    if targets.shape != leading and len(leading) < targets.ndim and targets.shape[:-1] == leading[: targets.ndim - 1]:
-        sides, numbers = targets.shape[-1], logits.shape[-1]
-        if leading == targets.shape[:-1] and sides > 1 and numbers % sides == 0:
-            raise ValueError(
-                f"`logits` has shape {logits.shape} and `targets` {targets.shape}, but there are the logits of one "
-                f"target in the last axis. If these are {sides} targets in a row write "
-                f"`logits.reshape(*logits.shape[:-1], {sides}, {numbers // sides})`."
-            )
-    given |= {"logits": logits, "targets": _checks.fitted("targets", targets, leading)}
+    sides, numbers = targets.shape[-1] if targets.ndim else 1, logits.shape[-1]
+    if targets.shape == (*leading, sides) and sides > 1 and numbers % sides == 0:
+        raise ValueError(
+            f"`logits` has shape {logits.shape} and `targets` {targets.shape}, but there are the logits of one target "
+            f"in the last axis. If these are {sides} targets in a row write "
+            f"`logits.reshape(*logits.shape[:-1], {sides}, {numbers // sides})`."
+        )
+    given |= {"logits": logits, "targets": _checks.exactly("targets", targets, leading)}
     given["where"] = _checks.mask(given["where"], leading)
     return {}
 
