@@ -14,7 +14,10 @@ from jaxbox.losses.coordinates import *
 from jaxbox.losses.distributions import *
 from jaxbox.losses.overlap import *
 
-__all__ = coordinates.__all__ + overlap.__all__ + distributions.__all__
+__all__ = []
+__all__ += coordinates.__all__
+__all__ += overlap.__all__
+__all__ += distributions.__all__
 
 
 def __dir__() -> list[str]:
