@@ -11,7 +11,7 @@ from jaxbox import boxes, losses, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(numerics.__file__).parent
 LAYERS = {"numerics": 0, "boxes": 1, "similarity": 2, "losses": 3, "reductions": 3}
-LAYERS |= {"simulation": 4, "plots": 4, "demo": 5}
+LAYERS |= {"simulation": 4, "plots": 4, "demo": 5, "__main__": 6}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -64,7 +64,7 @@ CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["re
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_core_imports_nothing_but_its_dependencies(path):
-    allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "operator"}
+    allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "importlib", "operator"}
     for node in ast.walk(ast.parse(path.read_text())):
         modules = [node.module] if isinstance(node, ast.ImportFrom) else []
         modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -74,7 +74,9 @@ def test_the_core_imports_nothing_but_its_dependencies(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_public_is_what_has_no_underscore(path):
     assert "__all__" not in path.read_text()
-    assert not any(part.startswith("_") and part != "__init__.py" for part in path.relative_to(PACKAGE).parts)
+    assert not any(
+        part.startswith("_") and part not in ("__init__.py", "__main__.py") for part in path.relative_to(PACKAGE).parts
+    )
 
 
 @pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, reductions))
