@@ -128,7 +128,7 @@ def test_an_interrupt_ends_with_a_sentence_and_no_file(capsys, monkeypatch, tmp_
 def test_a_run_that_replaces_an_earlier_one_says_so(capsys, tmp_path):
     typed = ["--losses", "iou", "--experiment", "published"]
     first, told = simulates(capsys, tmp_path, *typed)
-    assert "replaces" not in told
+    assert "this run replaces" not in told
     again, told = simulates(capsys, tmp_path, *typed)
     assert f"out      {tmp_path}, where this run replaces that of {first['finished']}" in told
     assert again["files"].keys() == {simulate.CURVES, simulate.ERRORS}

@@ -230,9 +230,8 @@ def save(model: detector.Detector, folder: Path) -> None:
     """
     state = jax.device_get(nnx.to_pure_dict(nnx.state(model)))
     reserve = folder.with_name("reserve")
-    reserve.write_bytes(
-        bytes(max(RESERVE + sum(array.nbytes for array in jax.tree.leaves(state)), 0))
-    )  # or it raises here
+    size = sum(array.nbytes for array in jax.tree.leaves(state))
+    reserve.write_bytes(bytes(size + RESERVE))  # or it raises here
     reserve.unlink()
     this = jax.process_index()
     alone = orbax.checkpoint.options.MultiprocessingOptions(primary_host=this, active_processes={this})
