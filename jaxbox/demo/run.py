@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,11 +247,13 @@ def save(model: detector.Detector, folder: Path) -> None:
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Keeps what threads log and print off standard error: each of Orbax's would print what it raises."""
-    disabled = logging.root.manager.disable
+    disabled, hook = logging.root.manager.disable, sys.unraisablehook
     logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield
+        sys.unraisablehook = hook  # but if Orbax fails, threads of its own raise for a while after it
     finally:
         logging.disable(disabled)
 
