@@ -16,7 +16,6 @@ def main() -> int:
 
         from jaxbox.demo import command
 
-        command.prepare_output()
         return command.main()
     except KeyboardInterrupt:  # before the watch began
         print("jaxbox: interrupted; no half-written file is left.", file=sys.stderr)

@@ -33,6 +33,9 @@ def main(typed: Sequence[str] | None = None) -> int:
     Returns:
       The exit status: 0, 1 if the command failed, or 130 if it was interrupted.
     """
+    if typed is None:  # this process is the command
+        interrupts.watch()
+        prepare_output()
     parser, commands = make_parsers()
     chosen = argparse.Namespace(started=time.perf_counter(), command=None, traceback=False)
     try:

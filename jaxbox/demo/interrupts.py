@@ -20,17 +20,19 @@ SENTENCES = {
 UNFINISHED = ".unfinished-"  # how the name of a folder begins that goes with all that it holds
 
 lock = threading.Lock()  # who holds it is not interrupted: it protects `left`, and files that take their places
+watched = threading.Event()
 left: list[str] = []  # an unfinished folder, and the folders that were made to hold it, each after those it holds
 
 
 def watch() -> None:
-    """Lets a thread wait for the signals from now on. Must come before any other thread starts.
+    """Lets a thread wait for the signals from now on, if none does yet. Must come before any other thread starts.
 
     A signal that is ignored stays ignored, as by `nohup` or in the background of a script. Windows cannot wait for
     signals: an interrupt is a KeyboardInterrupt there.
     """
-    if not hasattr(signal, "sigwait"):
+    if watched.is_set() or not hasattr(signal, "sigwait"):
         return
+    watched.set()
     numbers = [getattr(signal, name) for name in SENTENCES]
     heard = {number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)
@@ -72,7 +74,7 @@ def end(status: str, sentence: str, *folders: str) -> None:
     try:
         remove(list(folders))
     except OSError as error:
-        sentence = f"{sentence.partition(';')[0]}; {folders[0]!r} cannot be removed: {error.strerror}."
+        sentence = f"{sentence.partition(';')[0]}; {error.filename!r} cannot be removed: {error.strerror}."
     try:
         if os.isatty(1):
             os.write(1, b"\x1b[?25h\n")  # a bar hides the cursor, and leaves it at the end of its line

@@ -81,10 +81,11 @@ def require_devices() -> None:
         first_line, _, _ = str(error).partition("\n")
         if re.match(r"[A-Z_]+: ", first_line):
             raise
-        says = first_line.partition(" (")[0].rstrip(".")
+        says = f" ({first_line.partition(' (')[0].rstrip('.')})" if first_line else ""
         asked = os.environ.get("JAX_PLATFORMS")
-        remedy = f", which JAX_PLATFORMS={asked!r} asks for; unset it, or write JAX_PLATFORMS=cpu" if asked else ""
-        raise OSError(f"JAX finds no such device as it needs{f' ({says})' if says else ''}{remedy}") from error
+        kind = f" of the platform {asked!r}, which JAX_PLATFORMS asks for" if asked else ""
+        remedy = "; unset it, or write JAX_PLATFORMS=cpu" if asked else ""
+        raise OSError(f"JAX finds no device{kind}{says}{remedy}") from error
 
 
 @contextlib.contextmanager
