@@ -51,7 +51,7 @@ def parse(words: Sequence[str], parser: Parser, commands: Mapping[str, Parser], 
     if first and wrong in parser.flags:
         chosen.error(f"{wrong} comes before the command; write `{parser.prog} {wrong}`")
     if others:
-        chosen.error(f"{wrong} is not for {chosen.prog}; write `{others[0].prog} {wrong}`")
+        chosen.error(f"{wrong} belongs to another command; write `{others[0].prog} {wrong}`")
     chosen.error(f"there is no option {wrong!r}{suggest(wrong, chosen.flags)}")
 
 
