@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
 import jaxbox
 from jaxbox import losses
-from jaxbox.demo import catalogue, command, files, run
+from jaxbox.demo import catalogue, command, digits, files, run
 from tests.test_demo import COMMAND, host_devices
 
 LEAVES = files.Leaves("a test", "record.json", ("picture.png", "parameters"))
@@ -225,6 +227,28 @@ def test_a_loss_is_explained_in_full(capsys, monkeypatch):
 def test_several_losses_are_explained_in_turn(capsys, monkeypatch):
     giou, ciou = (listed(capsys, monkeypatch, 80, name) for name in ("giou", "ciou"))
     assert listed(capsys, monkeypatch, 80, "giou", "ciou_loss", "giou_loss") == f"{giou}\n{ciou}"
+
+
+# What is seen first.
+
+
+@pytest.mark.parametrize("typed", [["train"], ["train", "--quick"], ["train", "--loss", "giou"], ["simulate"]])
+def test_a_command_says_what_it_does_within_a_second(tmp_path, typed):
+    began = time.perf_counter()
+    with subprocess.Popen([*COMMAND, *typed, "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("load ")
+        took = time.perf_counter() - began
+        process.kill()
+    assert took < 1
+
+
+def test_a_first_look_finds_a_box_on_most_of_its_images(tmp_path):
+    finished = finish(["train", "--quick", "--out", str(tmp_path)])
+    assert finished.returncode == 0, finished.stderr
+    _, held_out = digits.train_and_test_digits()
+    scenes = digits.compose(held_out, command.QUICK["test_images"], np.random.default_rng(run.TEST_SEED))
+    found = run.find(run.load(tmp_path), scenes)
+    assert np.sum(np.any(found.scores[: run.SHOWN] >= run.SURE, axis=-1)) >= 9
 
 
 # Packages that are not there.
