@@ -1,5 +1,6 @@
 """The `jaxbox` command, also as `python -m jaxbox`. From its first line on an interrupt ends it with a sentence."""
 
+import gc
 import sys
 
 
@@ -16,7 +17,9 @@ def main() -> int:
 
         from jaxbox.demo import command
 
-        return command.main()
+        status = command.main()
+        gc.freeze()  # Python hears no signal while it ends, and would search all of JAX for garbage, for a second
+        return status
     except KeyboardInterrupt:  # before the watch began
         print("jaxbox: interrupted; no half-written file is left.", file=sys.stderr)
         return 130
