@@ -12,7 +12,7 @@ from jaxbox import boxes, losses, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(numerics.__file__).parent
 LAYERS = {"_checks": 0, "numerics": 0, "boxes": 1, "similarity": 2, "losses": 3, "reductions": 3}
-LAYERS |= {"simulation": 4, "plots": 4, "demo": 5}
+LAYERS |= {"simulation": 4, "plots": 4, "demo": 5, "__main__": 6}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -66,7 +66,7 @@ CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["re
 @pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_core_imports_nothing_but_its_dependencies(path):
     allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "operator"}
-    allowed |= {"__future__", "contextvars", "inspect", "math", "typing"}
+    allowed |= {"__future__", "contextvars", "importlib", "inspect", "math", "typing"}
     for node in ast.walk(ast.parse(path.read_text())):
         modules = [node.module] if isinstance(node, ast.ImportFrom) else []
         modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

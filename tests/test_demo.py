@@ -1,11 +1,12 @@
-"""The `jaxbox` command: what it trains, tells and leaves behind."""
+"""`jaxbox train`: what it trains, tells and leaves behind."""
 
 import contextlib
 import inspect
 import io
 import json
 import os
-import signal
+import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,14 +21,16 @@ import rich.console
 from flax import nnx
 from jax.sharding import Mesh
 
-from jaxbox import losses
-from jaxbox.demo import catalogue, command, detector, digits, evaluation, files, run, train
+from jaxbox.demo import catalogue, command, detector, digits, evaluation, run, train
 
-# A console script is this line; here warnings are errors, and an interrupt arrives even where a shell ignores it.
-SCRIPT = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from jaxbox.demo.command import main; sys.exit(main())"
-)
+# The last line is a console script; here warnings are errors, and signals arrive even where a shell ignores them.
+SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+import sys; from jaxbox.__main__ import main; sys.exit(main())
+"""
+STEPS = 40
 COMMAND = [sys.executable, "-W", "error", "-c", SCRIPT]
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
 
@@ -48,7 +51,7 @@ def standard_promotion() -> Iterator[None]:
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder and the standard output of a quick run on two devices."""
     out = tmp_path_factory.mktemp("runs") / "quick"
-    arguments = [*COMMAND, "train", "--quick", "--batch-size", "15", "--out", str(out)]
+    arguments = [*COMMAND, "train", "--quick", "--steps", str(STEPS), "--batch-size", "15", "--out", str(out)]
     finished = subprocess.run(arguments, env=host_devices(2), capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return out, finished.stdout
@@ -56,13 +59,6 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def record_of(quick_run: tuple[Path, str]) -> dict:
     return json.loads((quick_run[0] / run.METRICS).read_text())
-
-
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        command.main(arguments)
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_a_quick_run_leaves_its_files_and_nothing_else(quick_run):
@@ -74,7 +70,7 @@ def test_a_quick_run_leaves_its_files_and_nothing_else(quick_run):
 def test_the_loss_falls_in_a_quick_run(quick_run):
     curve = record_of(quick_run)["curve"]
     for name in ("loss", "box loss", "class loss"):
-        assert len(curve[name]) == command.QUICK["steps"]
+        assert len(curve[name]) == STEPS
         assert np.mean(curve[name][-5:]) < 0.8 * np.mean(curve[name][:5])
 
 
@@ -89,7 +85,7 @@ def test_parameters_load_again_and_find_the_same_boxes(quick_run):
     out, _ = quick_run
     _, test_digits = digits.train_and_test_digits()
     scenes = digits.compose(test_digits, command.QUICK["test_images"], np.random.default_rng(run.TEST_SEED))
-    metrics = evaluation.evaluate(run.find(run.load(out), scenes), scenes)
+    metrics = evaluation.evaluate(run.find(run.load(str(out)), scenes), scenes)
     assert metrics == pytest.approx(record_of(quick_run)["metrics"], abs=1e-5)
 
 
@@ -100,107 +96,17 @@ def test_two_devices_train_as_one_does(quick_run):
         detector.Detector(nnx.Rngs(0)),
         train.make_train_step(weighted_losses),
         digits.stream(train_digits, 16, seed=0),
-        command.QUICK["steps"],
+        STEPS,
         Mesh(np.array(jax.devices()[:1]), ("batch",)),
     )
     curve = [float(losses["loss"]) for losses in islice(values, 10)]
     np.testing.assert_allclose(record_of(quick_run)["curve"]["loss"][:10], curve, rtol=1e-3)
 
 
-def test_an_interrupt_ends_with_a_sentence_and_no_file(tmp_path):
-    arguments = [*COMMAND, "train", "--quick", "--steps", "100000", "--out", str(tmp_path / "run")]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(arguments, env=host_devices(1), text=True, **pipes) as process:
-        assert process.stdout is not None
-        assert any(line.startswith("train") for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=120)
-    assert told.endswith("jaxbox: interrupted; no half-written file is left.\n")
-    assert "Traceback" not in told
-    assert process.returncode == 130
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_loss_that_is_not_finite_ends_the_training():
     values = iter([{"loss": jnp.float32(1)}, {"loss": jnp.float32(jnp.nan)}])
     with pytest.raises(FloatingPointError, match="the loss is nan by step 2; give the losses smaller weights"):
         run.watch(values, steps=2, batch_size=1, console=rich.console.Console(file=io.StringIO()))
-
-
-def test_a_failed_run_leaves_the_run_before_it_alone(tmp_path):
-    (tmp_path / run.METRICS).write_text("before")
-    with contextlib.suppress(KeyboardInterrupt), files.staging(tmp_path) as folder:
-        (folder / run.METRICS).write_text("aft")
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.iterdir()] == [run.METRICS]
-    assert (tmp_path / run.METRICS).read_text() == "before"
-
-
-def test_a_run_replaces_the_run_before_it_and_no_other_file(tmp_path):
-    for text in ("before", "after"):
-        with files.staging(tmp_path) as folder:
-            (folder / run.PARAMETERS).mkdir()
-            (folder / run.PARAMETERS / text).touch()
-        (tmp_path / "notes").touch()
-    assert {path.name for path in tmp_path.iterdir()} == {run.PARAMETERS, "notes"}
-    assert [path.name for path in (tmp_path / run.PARAMETERS).iterdir()] == ["after"]
-
-
-def test_an_unknown_loss_lists_the_known_ones(capsys):
-    told = fails(capsys, "train", "--loss", "guiou=2")
-    assert "'guiou'" in told
-    assert all(name in told for name in catalogue.box_losses())
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "passed"),
-    [
-        ("train", ["--loss", "giou=-1"], "'-1'"),
-        ("train", ["--loss", "giou=0"], "'0'"),
-        ("train", ["--loss", "giou=much"], "'much'"),
-        ("train", ["--loss", "giou=nan"], "'nan'"),
-        ("train", ["--steps", "0"], "'0'"),
-        ("train", ["--batch-size", "2.5"], "'2.5'"),
-        ("train", ["--seed", "-1"], "'-1'"),
-        ("train", ["--out", "pyproject.toml/run"], "'pyproject.toml/run'"),
-        ("simulate", ["--points", "0"], "'0'"),
-        ("simulate", ["--points", "5001"], "'5001'"),
-        ("simulate", ["--points", "few"], "'few'"),
-        ("simulate", ["--precision", "float16"], "'float16'"),
-        ("simulate", ["--experiment", "best"], "'best'"),
-        ("simulate", ["--out", "pyproject.toml/run"], "'pyproject.toml/run'"),
-    ],
-)
-def test_a_wrong_argument_is_named_in_one_line(capsys, name, arguments, passed):
-    told = fails(capsys, name, *arguments)
-    assert passed in told
-    assert "write" in told or "choose from" in told
-    assert told.count("\n") == 1
-
-
-def test_a_missing_extra_is_named_with_what_installs_it(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rich", None)  # an import of it now fails as if it were not there
-    assert command.main(["losses"]) == 1
-    told = capsys.readouterr().err
-    assert "`rich`" in told
-    assert "pip install 'jaxbox[demo]'" in told
-
-
-def test_help_has_an_example_of_every_command(capsys):
-    assert command.main([]) == 0
-    _, _, examples = capsys.readouterr().out.partition("examples:")
-    assert all(f"jaxbox {name}" in examples for name in ("train", "losses"))
-
-
-def test_the_table_of_losses_describes_every_public_loss(capsys):
-    assert command.main(["losses"]) == 0
-    told = capsys.readouterr().out
-    public = {name for name in vars(losses) if name.endswith("_loss") and not name.startswith("_")}
-    entries = catalogue.entries()
-    assert {f"{entry.name}_loss" for entry in entries} == public
-    for entry in entries:
-        assert all((entry.formula, entry.range, entry.paper)), f"{entry} has an empty field"
-        assert f" {entry.name} " in told
 
 
 def test_every_loss_of_predictions_and_targets_can_be_trained_with():
@@ -259,6 +165,60 @@ def test_perfect_detections_have_average_precision_one():
     assert evaluation.evaluate(found, scenes) == pytest.approx(
         dict.fromkeys(("mean_iou", "matched", "ap50", "ap75", "ap"), 1.0)
     )
+
+
+def test_without_a_detection_or_without_a_digit_the_precision_is_zero():
+    scenes = digits.compose(digits.train_and_test_digits()[1], 4, np.random.default_rng(0))
+    boxes, classes, scores = np.zeros((4, 3, 4)), np.zeros((4, 3), int), np.zeros((4, 3))
+    no_digit = scenes._replace(valid=np.zeros_like(scenes.valid))
+    for found, truth in [
+        (detector.Detections(boxes[:, :0], classes[:, :0], scores[:, :0]), scenes),
+        (detector.Detections(boxes, classes, scores), scenes),
+        (detector.Detections(boxes, classes, scores + 1), no_digit),
+        (detector.Detections(boxes + np.nan, classes, scores + 1), scenes),
+    ]:
+        assert evaluation.evaluate(found, truth) == dict.fromkeys(("mean_iou", "matched", "ap50", "ap75", "ap"), 0)
+
+
+@pytest.mark.parametrize("missing", ["", "parameters", "metrics.json/parameters"])
+def test_a_folder_without_a_run_is_named_with_what_it_lacks(quick_run, tmp_path, missing):
+    place = quick_run[0] / missing if missing else tmp_path / "nowhere"
+    for out in (place, str(place)):
+        with pytest.raises(FileNotFoundError, match=r"pass the folder that `jaxbox train --out` wrote") as raised:
+            run.load(out)
+        assert str(place) in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+@contextlib.contextmanager
+def no_file_above(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(("is_full", "said"), [(True, "File too large"), (False, "Orbax")])
+def test_parameters_that_cannot_be_written_are_an_error_in_one_line(monkeypatch, capfd, tmp_path, is_full, said):
+    model = detector.Detector(nnx.Rngs(0))
+    if not is_full:  # nothing is reserved, as if the disk filled up while Orbax writes
+        monkeypatch.setattr(run, "RESERVE", -sum(array.nbytes for array in jax.tree.leaves(nnx.state(model))))
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which a failure silences for good
+    with no_file_above(20_000), pytest.raises(OSError, match=said) as raised:
+        run.save(model, tmp_path / run.PARAMETERS)
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_parameters_that_are_damaged_are_named_in_one_line(quick_run, tmp_path):
+    shutil.copytree(quick_run[0] / run.PARAMETERS, tmp_path / run.PARAMETERS)
+    for path in (tmp_path / run.PARAMETERS).rglob("d/*"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="does not hold the parameters of a detector") as raised:
+        run.load(str(tmp_path))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_duplicate_is_dropped_and_another_class_is_kept():

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import jax
@@ -126,6 +125,15 @@ def test_an_interrupt_ends_with_a_sentence_and_no_file(capsys, monkeypatch, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_that_replaces_an_earlier_one_says_so(capsys, tmp_path):
+    typed = ["--losses", "iou", "--experiment", "published"]
+    first, told = simulates(capsys, tmp_path, *typed)
+    assert "this run replaces" not in told
+    again, told = simulates(capsys, tmp_path, *typed)
+    assert f"out      {tmp_path}, where this run replaces that of {first['finished']}" in told
+    assert again["files"].keys() == {simulate.CURVES, simulate.ERRORS}
+
+
 def test_float64_is_asked_for_and_put_back(capsys, tmp_path):
     record, told = simulates(
         capsys, tmp_path, "--losses", "diou", "--experiment", "published", "--precision", "float64"
@@ -163,22 +171,6 @@ def test_an_unknown_loss_lists_the_known_ones(capsys, experiment, offered):
 def test_a_loss_that_has_no_published_direction_is_sent_to_the_exact_experiment(capsys):
     assert "--experiment exact" in fails(capsys, "--losses", "eiou", "--experiment", "published")
     assert "--experiment exact" not in fails(capsys, "--losses", "guiou", "--experiment", "published")
-
-
-def test_a_missing_extra_is_named_with_what_installs_it(capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "jaxbox.demo.simulate")
-    monkeypatch.delattr("jaxbox.demo.simulate")
-    monkeypatch.setitem(sys.modules, "rich", None)  # an import of it now fails as if it were not there
-    assert command.main(["simulate"]) == 1
-    told = capsys.readouterr().err
-    assert "`rich`" in told
-    assert "pip install 'jaxbox[demo]'" in told
-
-
-def test_help_has_an_example(capsys):
-    assert command.main([]) == 0
-    _, _, examples = capsys.readouterr().out.partition("examples:")
-    assert "jaxbox simulate" in examples
 
 
 def test_the_losses_and_points_offered_are_those_of_the_paper():

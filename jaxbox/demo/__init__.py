@@ -1,7 +1,10 @@
 """The `jaxbox` command: a detector of handwritten digits, trained with the losses of this library, and a simulation.
 
+    interrupts    signals that end the command
+    arguments     what is read from the command line, and what is said where that cannot be meant
     command       what the command line takes; needs no more than jaxbox itself
     catalogue     every loss, described from its docstring
+    listing       `jaxbox losses`
     digits        real digits on noisy canvases, with their boxes
     detector      the Flax model, the targets of its cells, and how its outputs become detections
     train         the train step and the loop
@@ -11,5 +14,5 @@
     simulate      a run of `jaxbox simulate`, from the grid to the table
     files         the folder that a run leaves behind
 
-All but the first two and the last need the extra `demo`.
+`digits`, `detector`, `train`, `evaluation`, `run` and `simulate` need the extra `demo`.
 """

@@ -20,6 +20,14 @@ OPTIONS = {
 }
 
 
+class Option(NamedTuple):
+    """What a loss takes besides predictions, targets and mask; `default` is code, or empty if there is none."""
+
+    name: str
+    default: str
+    text: str
+
+
 class Entry(NamedTuple):
     """A row of the table of losses: name without `_loss`, formula, range, what is held constant, and paper."""
 
@@ -83,6 +91,32 @@ def describe(name: str, function: Callable[..., jax.Array]) -> Entry:
         held=held[1] if held else "",
         paper=" ".join(paper[0].split()) if paper else "",
     )
+
+
+def options(function: Callable[..., jax.Array]) -> list[Option]:
+    """What a loss takes besides predictions, targets and mask, in the words of its docstring."""
+    text = section(inspect.getdoc(function) or "", "Args")
+    described = dict(re.findall(r"^(\w+): (.+(?:\n[ \t]+.*)*)", text, flags=re.MULTILINE))
+    return [
+        Option(
+            name,
+            default="" if parameter.default is parameter.empty else repr(parameter.default),
+            text=" ".join(described.get(name, "").split()),
+        )
+        for name, parameter in list(inspect.signature(function).parameters.items())[2:]
+        if name != "where"
+    ]
+
+
+def paragraphs(function: Callable[..., jax.Array]) -> list[str]:
+    """What a docstring says before its sections, a line a paragraph."""
+    text = re.split(r"^\w+:$", inspect.getdoc(function) or "", maxsplit=1, flags=re.MULTILINE)[0]
+    return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.strip())]
+
+
+def part(function: Callable[..., jax.Array], title: str) -> str:
+    """A section of a docstring in one line."""
+    return " ".join(section(inspect.getdoc(function) or "", title).split())
 
 
 def section(text: str, title: str) -> str:

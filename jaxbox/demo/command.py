@@ -1,79 +1,127 @@
-"""The `jaxbox` command line. It needs no more than jaxbox itself; each command imports what it runs."""
+"""The `jaxbox` command line. It needs no more than jaxbox itself; each command imports what it runs.
+
+Nothing that takes long is imported before a command has said what it does.
+"""
 
 import argparse
-import math
+import io
 import os
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from jaxbox.demo import catalogue
+import jaxbox
+from jaxbox.demo import arguments, files, interrupts
 
 DEFAULT_LOSSES = (("l1", 5.0), ("giou", 2.0))  # the pair and the weights of DETR
-PIPED_WIDTH = 160  # columns of a table that no terminal bounds
+PIPED_WIDTH = 1000  # columns where no terminal bounds them
 FULL = {"steps": 800, "batch_size": 32, "test_images": 512}
-QUICK = {"steps": 40, "batch_size": 16, "test_images": 64}
+QUICK = {"steps": 200, "batch_size": 16, "test_images": 64}
 SIMULATED = ("iou", "giou", "diou", "ciou")  # the losses of the DIoU paper
 POINTS = 5000  # of the published scatter
 
 
-class Parser(argparse.ArgumentParser):
-    """Reports an error in one sentence, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """Runs the command. Wrong arguments exit with status 2.
 
     Args:
-      arguments: what follows `jaxbox` on the command line; by default, what was typed.
+      typed: what follows `jaxbox` on the command line; by default, what was typed.
 
     Returns:
       The exit status: 0, 1 if the command failed, or 130 if it was interrupted.
     """
-    started = time.perf_counter()
-    parser = make_parser()
-    chosen = parser.parse_args(arguments, argparse.Namespace(started=started))
-    if chosen.command is None:
-        parser.print_help()
-        return 0
+    if typed is None:  # this process is the command
+        interrupts.watch()
+        prepare_output()
+    parser, commands = make_parsers()
+    chosen = argparse.Namespace(started=time.perf_counter(), command=None, traceback=False)
     try:
-        chosen.handler(chosen)
+        try:
+            arguments.parse(sys.argv[1:] if typed is None else typed, parser, commands, chosen)
+            if chosen.command is None:
+                parser.print_help()
+            else:
+                chosen.handler(chosen)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        return complain("jaxbox: interrupted; no half-written file is left.", 130)
-    except ModuleNotFoundError as error:
+        return complain(interrupts.INTERRUPTED, 130)
+    except Exception as error:
+        if chosen.traceback:
+            traceback.print_exc()
+        return fail(error, f"jaxbox {chosen.command}" if chosen.command else "jaxbox", getattr(chosen, "out", None))
+    return 0
+
+
+def prepare_output() -> None:
+    """Makes standard output and standard error take whatever the name of a folder holds, even if they are closed."""
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def fail(error: Exception, name: str, out: Path | None) -> int:
+    """Says in one sentence what went wrong; returns the exit status.
+
+    Args:
+      error: what was raised.
+      name: of the command.
+      out: the folder that it writes to, if it writes to any.
+    """
+    if isinstance(error, BrokenPipeError):  # who reads has read enough, as `head` has
+        return complain("", 1)
+    if isinstance(error, ModuleNotFoundError):
         package, _, _ = str(error.name).partition(".")
         return complain(
-            f"jaxbox {chosen.command}: the package `{package}` is missing; write `uv sync` in a checkout of jaxbox, "
-            "or `pip install 'jaxbox[demo]'` elsewhere.",
+            f"{name}: the package `{package}` is missing; in a checkout of jaxbox, write `uv sync --extra demo` or "
+            "`pip install -e '.[demo]'`.",
             1,
         )
-    except (OSError, FloatingPointError) as error:
-        return complain(f"jaxbox {chosen.command}: {error}.", 1)
-    return 0
+    said = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, OSError) and error.strerror:
+        is_ours = out is not None and interrupts.UNFINISHED in str(error.filename)
+        where = out if is_ours else error.filename
+        said = f"{error.strerror}{f' in {str(where)!r}' if where else ''}; no half-written file is left"
+    elif not isinstance(error, (OSError, FloatingPointError)):
+        said = f"{type(error).__name__}: {shorten(said)}; `jaxbox --traceback`, followed by the command, shows where"
+    return complain(f"{name}: {said}.", 1)
+
+
+def shorten(text: str) -> str:
+    """A text that fits a few lines of a terminal."""
+    return text if len(text) < 300 else f"{text[:300]}..."
 
 
 def complain(sentence: str, status: int) -> int:
     """Prints a sentence on standard error and passes the exit status on."""
-    print(sentence, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # it takes no more; Python would try again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sentence:
+        print(sentence, file=sys.stderr)
     return status
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The commands and their arguments. A command is a subparser with a `handler` that takes its arguments."""
-    parser = Parser(
+def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
+    """The command line, and the parser of each command.
+
+    A command is a subparser with a `handler`, which takes its arguments, and `complain`, for what is wrong with them.
+    """
+    parser = arguments.Parser(
         prog="jaxbox",
         description="Bounding-box losses for JAX.",
         epilog="examples:\n  jaxbox train --loss ciou=2 --out runs/ciou\n"
         "  jaxbox simulate --points 200\n  jaxbox losses",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="command", title="commands")
+    parser.add_argument("--version", action="version", version=f"jaxbox {jaxbox.__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where an unexpected error comes from")
+    commands = parser.add_subparsers(dest="command", metavar="command", title="commands", parser_class=arguments.Parser)
 
     add = commands.add_parser(
         "train",
@@ -85,25 +133,43 @@ def make_parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--loss",
         metavar="NAME[=WEIGHT]",
-        type=weighted_loss,
+        type=arguments.weighted_loss,
         action="append",
         help="a box loss and what it counts, 1 by default; repeat it for a sum (default: l1=5 and giou=2). "
         "`jaxbox losses` lists the names",
     )
-    add.add_argument("--steps", metavar="N", type=at_least_one, help=f"updates of the model (default: {FULL['steps']})")
     add.add_argument(
-        "--batch-size", metavar="N", type=at_least_one, help=f"images an update (default: {FULL['batch_size']})"
+        "--steps",
+        metavar="N",
+        type=arguments.whole(1, 10**9, 100),
+        help=f"updates of the model (default: {FULL['steps']})",
     )
-    add.add_argument("--seed", metavar="N", type=seed, default=0, help="of parameters and training images (default: 0)")
     add.add_argument(
-        "--out", metavar="DIR", type=folder, default="runs/train", help="for the files of the run (default: runs/train)"
+        "--batch-size",
+        metavar="N",
+        type=arguments.whole(1, 10**9, 100),
+        help=f"images an update (default: {FULL['batch_size']})",
+    )
+    add.add_argument(
+        "--seed",
+        metavar="N",
+        type=arguments.whole(0, 2**32 - 1, 0),
+        default=0,
+        help="of parameters and training images (default: 0)",
+    )
+    add.add_argument(
+        "--out",
+        metavar="DIR",
+        type=arguments.folder,
+        default="runs/train",
+        help="for the files of the run (default: runs/train)",
     )
     add.add_argument(
         "--quick",
         action="store_true",
         help=f"a first look: {QUICK['steps']} steps of {QUICK['batch_size']}, {QUICK['test_images']} test images",
     )
-    add.set_defaults(handler=train)
+    add.set_defaults(handler=train, complain=add.error)
 
     add = commands.add_parser(
         "simulate",
@@ -121,25 +187,31 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add.add_argument(
         "--experiment",
-        choices=("published", "exact", "both"),
+        metavar="WAY",
+        type=arguments.one_of("published", "exact", "both"),
         default="both",
-        help="which way boxes go: by the published directions, which are not the gradients of the losses and only "
-        f"exist for {', '.join(SIMULATED)}; by exact gradients; or by each in turn, to compare (default: both)",
+        help="which way boxes go: published, by the published directions, which are not the gradients of the losses "
+        f"and only exist for {', '.join(SIMULATED)}; exact, by exact gradients; or both, by each in turn, to compare "
+        "(default: both)",
     )
     add.add_argument(
         "--points",
         metavar="N",
-        type=points,
+        type=arguments.whole(1, POINTS, 200),
         default=POINTS,
         help=f"where boxes start, 343 from each (default: all {POINTS}; 200 are a first look)",
     )
     add.add_argument(
-        "--precision", choices=("float32", "float64"), default="float32", help="of all arrays (default: float32)"
+        "--precision",
+        metavar="DTYPE",
+        type=arguments.one_of("float32", "float64"),
+        default="float32",
+        help="of all arrays, float32 or float64 (default: float32)",
     )
     add.add_argument(
         "--out",
         metavar="DIR",
-        type=folder,
+        type=arguments.folder,
         default="runs/simulate",
         help="for the files of the run (default: runs/simulate)",
     )
@@ -147,12 +219,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser(
         "losses",
-        help="list every loss with its formula, range and paper",
-        description="Lists every loss with its formula, range and paper.",
-        epilog="example: jaxbox losses",
+        help="list every loss with its formula, range and paper, or explain some",
+        description="Lists every loss with its formula, range and paper, or explains those that are named.",
+        epilog="example: jaxbox losses giou",
     )
-    add.set_defaults(handler=show_losses)
-    return parser
+    add.add_argument("names", metavar="NAME", nargs="*", help="of a loss, with or without `_loss`")
+    add.set_defaults(handler=show_losses, complain=add.error)
+    return parser, commands.choices
 
 
 def train(chosen: argparse.Namespace) -> None:
@@ -163,12 +236,23 @@ def train(chosen: argparse.Namespace) -> None:
         launch = processes.launch(os.environ)
     except ValueError as error:
         raise SystemExit(complain(f"jaxbox train: {error}.", 2)) from error
+    is_first = processes.is_first(launch, os.environ)
+    check_folder(chosen, files.TRAINED, try_to_write=is_first)
+    if is_first:
+        print("load     JAX and Flax, a few seconds", flush=True)
+
+    from jaxbox.demo import catalogue
+
+    losses: dict[str, float] = {}
+    known = catalogue.box_losses()
+    for name, weight in chosen.loss or DEFAULT_LOSSES:
+        name = name.removesuffix(catalogue.SUFFIX)
+        if name not in known:
+            chosen.complain(f"argument --loss: there is no box loss {name!r}{arguments.suggest(name, known)}")
+        losses[name] = losses.get(name, 0) + weight
 
     from jaxbox.demo import run  # which takes seconds, before the others wait for this process
 
-    losses: dict[str, float] = {}
-    for name, weight in chosen.loss or DEFAULT_LOSSES:
-        losses[name] = losses.get(name, 0) + weight
     sizes = QUICK if chosen.quick else FULL
     settings = run.Settings(
         losses=losses,
@@ -179,12 +263,16 @@ def train(chosen: argparse.Namespace) -> None:
         out=chosen.out,
     )
     with processes.joined(launch):
+        processes.require_devices()
         run.run(settings, chosen.started)
 
 
 def run_simulation(chosen: argparse.Namespace) -> None:
     """Runs `jaxbox simulate`."""
-    from jaxbox.demo import simulate
+    check_folder(chosen, files.SIMULATED)
+    print("load     JAX and the points of the published scatter", flush=True)
+
+    from jaxbox.demo import catalogue, processes, simulate
 
     experiments = tuple(simulate.EXPERIMENTS) if chosen.experiment == "both" else (chosen.experiment,)
     names = tuple(dict.fromkeys(name.removesuffix(catalogue.SUFFIX) for name in chosen.losses))
@@ -193,76 +281,38 @@ def run_simulation(chosen: argparse.Namespace) -> None:
         if name not in known:
             what = "box loss" if "exact" in experiments else "published direction for the loss"
             remedy = ", or --experiment exact" if name in simulate.known(["exact"]) else ""
-            chosen.complain(f"argument --losses: there is no {what} {name!r}; write some of {', '.join(known)}{remedy}")
+            chosen.complain(f"argument --losses: there is no {what} {name!r}{arguments.suggest(name, known)}{remedy}")
     settings = simulate.Settings(
         losses=names, experiments=experiments, points=chosen.points, precision=chosen.precision, out=chosen.out
     )
+    processes.require_devices()
     simulate.run(settings, chosen.started)
 
 
-def show_losses(_: argparse.Namespace) -> None:
+def show_losses(chosen: argparse.Namespace) -> None:
     """Runs `jaxbox losses`."""
-    import rich.box
-    import rich.console
-    import rich.markup
-    import rich.table
+    from jaxbox.demo import catalogue, listing
 
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    for title in catalogue.Entry._fields:
-        table.add_column(title, overflow="fold", no_wrap=title in ("name", "range"))
-    for entry in catalogue.entries():
-        table.add_row(*map(rich.markup.escape, entry))
-    console = rich.console.Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    console.print(table)
+    known = catalogue.public_losses()
+    names = list(dict.fromkeys(name.removesuffix(catalogue.SUFFIX) for name in chosen.names))
+    for name in names:
+        if name not in known:
+            chosen.complain(f"there is no loss {name!r}{arguments.suggest(name, known)}")
+    width, _ = shutil.get_terminal_size((PIPED_WIDTH, 0))
+    print("\n".join(listing.in_full(name, width) for name in names) if names else listing.listing(width), end="")
 
 
-def weighted_loss(text: str) -> tuple[str, float]:
-    """Reads `giou=2`, or `giou`, which weighs 1."""
-    name, equals, weight = text.partition("=")
-    name = name.removesuffix(catalogue.SUFFIX)
-    known = catalogue.box_losses()
-    if name not in known:
-        raise argparse.ArgumentTypeError(f"there is no box loss {name!r}; write one of {', '.join(known)}")
+def check_folder(chosen: argparse.Namespace, leaves: files.Leaves, *, try_to_write: bool = True) -> None:
+    """Ends with status 2 if a run may not write to its folder."""
     try:
-        value = float(weight) if equals else 1.0
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"the weight {weight!r} is not a number above 0; write {name}=1")
-    return name, value
-
-
-def at_least_one(text: str) -> int:
-    """Reads a whole number of 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0; write 100, for example")
-    return int(text)
-
-
-def points(text: str) -> int:
-    """Reads a number of points that the published scatter has."""
-    if not text.isdecimal() or not 1 <= int(text) <= POINTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {POINTS}; write 200, for example")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """Reads a whole number of 0 or more that fits 32 bits."""
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}; write 0, for example")
-    return int(text)
-
-
-def folder(text: str) -> Path:
-    """Reads the name of a folder that is there and can be written to, or could be made."""
-    path = Path(text)
-    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be written, because of {str(nearest)!r}; write the name of a folder, such as runs/train"
+        files.check(chosen.out, leaves)
+        if try_to_write:
+            with files.workplace(chosen.out):
+                pass
+    except FileExistsError as error:
+        chosen.complain(f"argument --out: {error}")
+    except OSError as error:
+        chosen.complain(
+            f"argument --out: {files.shown(chosen.out)!r} cannot be written ({error.strerror}); write the name of "
+            "another folder, such as runs/train"
         )
-    return path
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,13 +16,14 @@ def evaluate(found: detector.Detections, scenes: digits.Scenes) -> dict[str, flo
     """Compares detections with the truth.
 
     Args:
-      found: detections on the images, as NumPy arrays; those that score 0 are left out.
+      found: detections on the images, as NumPy arrays; those that score 0 or are not finite are left out.
       scenes: the images' padded targets.
 
     Returns:
       `ap50` and `ap75`, average precision over the classes at an IoU of 0.5 and of 0.75; `ap`, its mean over ten IoUs
       from 0.5 to 0.95; `matched`, the share of true boxes that a detection of their class overlaps with an IoU of 0.5
-      or more, and `mean_iou`, the mean IoU of these with the one that scores highest. All are in `[0, 1]`.
+      or more, and `mean_iou`, the mean IoU of these with the one that scores highest. All are in `[0, 1]`, and 0 if
+      there is no detection or no digit.
     """
     truth: Any = COCO()
     truth.dataset = {
@@ -40,8 +41,10 @@ def evaluate(found: detector.Detections, scenes: digits.Scenes) -> dict[str, flo
     answers = [
         {"image_id": int(image), "category_id": int(found.classes[image, i]), "score": float(found.scores[image, i])}
         | {"bbox": coco_box(found.boxes[image, i])[0]}
-        for image, i in np.argwhere(found.scores > 0)
+        for image, i in np.argwhere((found.scores > 0) & np.all(np.isfinite(found.boxes), axis=-1))
     ]
+    if not answers or not truth.dataset["annotations"]:  # which pycocotools does not take
+        return dict.fromkeys(("mean_iou", "matched", "ap50", "ap75", "ap"), 0.0)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth.createIndex()
         coco = COCOeval(truth, truth.loadRes(answers), "bbox")

@@ -9,10 +9,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 LAUNCHERS = {"srun": "SLURM_STEP_NUM_TASKS", "mpirun": "OMPI_COMM_WORLD_SIZE"}  # how many processes each one started
+RANKS = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK")  # which of them this one is
 REMEDY = f"set {ADDRESS} to host:port of the first process, {COUNT}, and {NUMBER} from 0"
 
 
@@ -55,6 +54,40 @@ def launch(environment: Mapping[str, str]) -> dict[str, Any] | None:
     }
 
 
+def is_first(arguments: Mapping[str, Any] | None, environment: Mapping[str, str]) -> bool:
+    """Whether this process is the one that tells and writes, as far as that is known before the others are joined.
+
+    Args:
+      arguments: what `launch` returned.
+      environment: such as `os.environ`.
+    """
+    if arguments is None:
+        return True
+    number = arguments.get("process_id", next((environment[name] for name in RANKS if name in environment), None))
+    return str(number) == "0"
+
+
+def require_devices() -> None:
+    """Lets JAX look for devices.
+
+    Raises:
+      OSError: if there are none of the kind that is asked for.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # an assertion is all that JAX has where it finds no CUDA
+        first_line, _, _ = str(error).partition("\n")
+        if re.match(r"[A-Z_]+: ", first_line):
+            raise
+        says = f" ({first_line.partition(' (')[0].rstrip('.')})" if first_line else ""
+        asked = os.environ.get("JAX_PLATFORMS")
+        kind = f" of the platform {asked!r}, which JAX_PLATFORMS asks for" if asked else ""
+        remedy = "; unset it, or write JAX_PLATFORMS=cpu" if asked else ""
+        raise OSError(f"JAX finds no device{kind}{says}{remedy}") from error
+
+
 @contextlib.contextmanager
 def joined(arguments: dict[str, Any] | None) -> Iterator[None]:
     """Joins the other processes, which see each other's devices from then on. Must come before any computation.
@@ -74,6 +107,9 @@ def joined(arguments: dict[str, Any] | None) -> Iterator[None]:
     if arguments is None:
         yield
         return
+
+    import jax
+
     try:
         connect(arguments)
         yield
@@ -95,6 +131,8 @@ def connect(arguments: dict[str, Any]) -> None:
     Raises:
       ConnectionError: if JAX does not know how to find them.
     """
+    import jax
+
     failures: list[ValueError] = []
 
     def initialize() -> None:

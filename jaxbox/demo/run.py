@@ -2,6 +2,9 @@
 
 import contextlib
 import dataclasses
+import io
+import logging
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +23,11 @@ from matplotlib.figure import Figure
 from jaxbox import boxes, plots
 from jaxbox.demo import catalogue, detector, digits, evaluation, files, train
 
-METRICS, DETECTIONS, CURVES, PARAMETERS = "metrics.json", "detections.png", "curves.png", "parameters"
+METRICS, DETECTIONS, CURVES, PARAMETERS = files.TRAINED.names
 TEST_SEED = 2  # of the test images, which are the same for every run
 REPORT_EVERY = 10  # steps; reading a loss waits for the devices
 SHOWN = 12  # test images in the picture of detections
+RESERVE = 2**17  # bytes that the parameters take on the disk besides their own
 SURE = 0.5  # the lowest score in that picture
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pycocotools")
 
@@ -62,8 +66,11 @@ def run(settings: Settings, started: float) -> None:
       FloatingPointError: if the loss stops being finite.
     """
     is_first = jax.process_index() == 0
-    console = rich.console.Console(highlight=False, soft_wrap=True, quiet=not is_first)
-    with files.staging(settings.out) if is_first else contextlib.nullcontext() as folder:
+    console = rich.console.Console(highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not is_first)
+    staging = files.staging(settings.out, files.TRAINED)
+    with staging if is_first else contextlib.nullcontext((None, files.NOTHING)) as (folder, earlier):
+        if earlier.finished:
+            console.print(f"out      {files.shown(settings.out)}, where this run replaces that of {earlier.finished}")
         mesh = Mesh(np.array(jax.devices()), ("batch",))
         batch_size = -(-settings.batch_size // mesh.size) * mesh.size
         if batch_size != settings.batch_size:
@@ -116,7 +123,9 @@ def run(settings: Settings, started: float) -> None:
             "curve": curve,
         }
         files.write_record(record, folder / METRICS)
-    console.print(f"wrote    {', '.join((METRICS, DETECTIONS, CURVES, PARAMETERS + '/'))} in {settings.out}")
+    console.print(
+        f"wrote    {', '.join((METRICS, DETECTIONS, CURVES, PARAMETERS + '/'))} in {files.shown(settings.out)}"
+    )
     console.print(table(metrics, seconds["all"]))
 
 
@@ -215,14 +224,41 @@ def picture_of_training(curve: dict[str, list[float]]) -> Figure:
 
 
 def save(model: detector.Detector, folder: Path) -> None:
-    """Writes a model's parameters and batch statistics to a new folder, from this process alone."""
+    """Writes a model's parameters and batch statistics to a new folder, from this process alone.
+
+    Raises:
+      OSError: if there is no room for them, which Orbax would tell on hundreds of lines, or if Orbax fails.
+    """
+    state = jax.device_get(nnx.to_pure_dict(nnx.state(model)))
+    reserve = folder.with_name("reserve")
+    size = sum(array.nbytes for array in jax.tree.leaves(state))
+    reserve.write_bytes(bytes(size + RESERVE))  # or it raises here
+    reserve.unlink()
     this = jax.process_index()
     alone = orbax.checkpoint.options.MultiprocessingOptions(primary_host=this, active_processes={this})
-    with orbax.checkpoint.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
-        checkpointer.save(folder.absolute(), jax.device_get(nnx.to_pure_dict(nnx.state(model))))
+    checkpointer = orbax.checkpoint.StandardCheckpointer(multiprocessing_options=alone)
+    try:
+        with silence(), checkpointer:
+            checkpointer.save(folder.absolute(), state)
+    except Exception as error:  # of whatever kind: Orbax and what it writes with have many
+        raise OSError(f"the parameters cannot be written with Orbax: {said(error)}") from error
 
 
-def load(out: Path) -> detector.Detector:
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keeps what threads log and print off standard error: each of Orbax's would print what it raises."""
+    disabled, hook = logging.root.manager.disable, sys.unraisablehook
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+        sys.unraisablehook = hook  # but if Orbax fails, threads of its own raise for a while after it
+    finally:
+        logging.disable(disabled)
+
+
+def load(out: str | Path) -> detector.Detector:
     """Reads the detector of a run back.
 
     Args:
@@ -230,9 +266,34 @@ def load(out: Path) -> detector.Detector:
 
     Returns:
       The model, for `find`.
+
+    Raises:
+      FileNotFoundError: if that is not the folder of a run.
+      ValueError: if the parameters are not those of the detector.
     """
+    place = Path(out)
+    for missing in (place, place / PARAMETERS):
+        if not missing.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {str(missing)!r}; pass the folder that `jaxbox train --out` wrote, which holds "
+                f"{PARAMETERS!r}"
+            )
     graph, state = nnx.split(nnx.eval_shape(lambda: detector.Detector(nnx.Rngs(0))))
-    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
-        stored = checkpointer.restore((out / PARAMETERS).absolute(), nnx.to_pure_dict(state))
+    try:
+        with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.restore((place / PARAMETERS).absolute(), nnx.to_pure_dict(state))
+    except Exception as error:  # of whatever kind, as in `save`
+        raise ValueError(
+            f"{str(place / PARAMETERS)!r} does not hold the parameters of a detector as `jaxbox train` writes them: "
+            f"{said(error)}"
+        ) from error
     nnx.replace_by_pure_dict(state, stored)
     return nnx.merge(graph, state)
+
+
+def said(error: BaseException) -> str:
+    """The first line of an error, by its first cause, which knows best."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first_line, _, _ = str(error).partition("\n")
+    return first_line[:200].rstrip(". ") or type(error).__name__

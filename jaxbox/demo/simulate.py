@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from jaxbox import plots, simulation
 from jaxbox.demo import catalogue, files
 
-RECORD, CURVES, ERRORS = "simulation.json", "curves.png", "errors.png"
+RECORD, CURVES, ERRORS = files.SIMULATED.names
 REPORTED = (0, 50, 100, 150, 200)  # steps whose error is in the table
 THRESHOLDS = (0.5, 0.75, 0.95)  # of IoU
 COLUMNS = 4  # maps of an experiment next to each other
@@ -93,8 +93,10 @@ def run(settings: Settings, started: float) -> None:
     Raises:
       FloatingPointError: if an error stops being finite.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
-    with files.staging(settings.out) as folder, computing_in(settings.precision):
+    console = rich.console.Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    with files.staging(settings.out, files.SIMULATED) as (folder, earlier), computing_in(settings.precision):
+        if earlier.finished:
+            console.print(f"out      {files.shown(settings.out)}, where this run replaces that of {earlier.finished}")
         grid = simulation.paper_grid(settings.points, dtype=settings.precision)
         device = jax.devices()[0].device_kind
         steps = len(simulation.paper_schedule())
@@ -117,7 +119,9 @@ def run(settings: Settings, started: float) -> None:
             "versions": files.versions(PACKAGES),
         }
         files.write_record(record, folder / RECORD)
-    console.print(f"wrote    {', '.join((RECORD, CURVES, ERRORS))} in {settings.out}, after {seconds:.0f} s")
+    console.print(
+        f"wrote    {', '.join((RECORD, CURVES, ERRORS))} in {files.shown(settings.out)}, after {seconds:.0f} s"
+    )
     print_table([row(result) for result in results], console)
 
 

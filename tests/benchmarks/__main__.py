@@ -38,6 +38,7 @@ PREDICTED = {"gaussian_box": (0, 1)}  # the places of what a network predicts, w
 BINS = 16
 FAMILY = ["iou", "giou", "diou", "ciou"]
 BOXES = 100, 10_000, 1_000_000
+LEAVES = files.Leaves("tests.benchmarks", "benchmark.json", ("benchmark.png",))
 SETS = (1000, 1000), (8400, 100), (20_000, 500)
 FULL, QUICK = Effort(rounds=11, seconds=0.01), Effort(rounds=5, seconds=0.005)
 
@@ -442,7 +443,7 @@ def main(arguments=None):
             results[section] = [{"of": what, "microseconds": times} for what, times in of_section]
         if results[section]:
             console.print(table(section, results[section]))
-    with files.staging(chosen.out) as folder:
+    with files.staging(chosen.out, LEAVES) as (folder, _):
         files.write_record(header | {"sections": results}, folder / "benchmark.json")
         if results.get("losses"):
             figure = draw(results["losses"], header["device"])
