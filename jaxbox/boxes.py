@@ -1,10 +1,10 @@
-"""What a box is: layouts and conversions, sides, area, centre, scale, clip; and the geometry of a pair.
+"""What a box is: layouts and conversions, sides, area, center, scale, clip; and the geometry of a pair.
 
 A box is an array `[..., 2n]`: the low corner, then the high corner. `n` is 2 for a box in an image (`xyxy`), 1 for an
 interval and 3 for an upright solid. Functions named after a layout convert at the edge of a program; all others take
 corners. Coordinates are in any unit of length. Half precision is promoted to float32 everywhere.
 
-An inverted box, whose high corner is below its low one, is empty: areas and overlaps see its sides as 0. Where sides
+A flipped box, whose high corner is below its low one, is empty: areas and overlaps see its sides as 0. Where sides
 are compared, they keep their sign.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
     "absolute_to_normalized",
     "area",
     "canonicalize",
-    "centre",
+    "center",
     "check",
     "clip",
     "cxcywh_to_xyxy",
@@ -123,10 +123,10 @@ def xyxy_to_xywh(boxes: chex.Array) -> jax.Array:
 
 @_of_boxes()
 def cxcywh_to_xyxy(boxes: chex.Array) -> jax.Array:
-    """Converts centre and sides to corners. DETR and YOLO heads predict this layout.
+    """Converts center and sides to corners. DETR and YOLO heads predict this layout.
 
     Args:
-      boxes: `[..., 2n]`, the centre, then the sides.
+      boxes: `[..., 2n]`, the center, then the sides.
 
     Returns:
       Low corner, then high corner, `[..., 2n]`.
@@ -137,13 +137,13 @@ def cxcywh_to_xyxy(boxes: chex.Array) -> jax.Array:
 
 @_of_boxes()
 def xyxy_to_cxcywh(boxes: chex.Array) -> jax.Array:
-    """Converts corners to centre and sides.
+    """Converts corners to center and sides.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
 
     Returns:
-      Centre, then sides, `[..., 2n]`.
+      Center, then sides, `[..., 2n]`.
     """
     low, high = _split(boxes)
     return _join((low + high) / 2, high - low)
@@ -223,7 +223,7 @@ def _before(halves: jax.Array, numbers: jax.Array) -> jax.Array:
 
 @_of_boxes()
 def sides(boxes: chex.Array) -> jax.Array:
-    """The sides of boxes, negative where a box is inverted.
+    """The sides of boxes, negative where a box is flipped.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
@@ -237,7 +237,7 @@ def sides(boxes: chex.Array) -> jax.Array:
 
 @_of_boxes()
 def area(boxes: chex.Array) -> jax.Array:
-    """The area of boxes; the length of intervals, the volume of solids. An inverted box is empty.
+    """The area of boxes; the length of intervals, the volume of solids. A flipped box is empty.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
@@ -253,8 +253,8 @@ def area(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def centre(boxes: chex.Array) -> jax.Array:
-    """The centre of boxes.
+def center(boxes: chex.Array) -> jax.Array:
+    """The center of boxes.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
@@ -268,14 +268,14 @@ def centre(boxes: chex.Array) -> jax.Array:
 
 @_of_boxes(factor=_checks.FINITE)
 def scale(boxes: chex.Array, factor: chex.Numeric) -> jax.Array:
-    """Scales boxes about their own centres.
+    """Scales boxes about their own centers.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
       factor: what the sides are multiplied by; finite, `()` or one a box, may be traced.
 
     Returns:
-      Boxes with the same centres, `[..., 2n]`.
+      Boxes with the same centers, `[..., 2n]`.
     """
     low, high = _split(boxes)
     factor = jnp.asarray(factor, low.dtype)
@@ -306,7 +306,7 @@ def clip(boxes: chex.Array, window: chex.Array) -> jax.Array:
 
 @_of_boxes()
 def canonicalize(boxes: chex.Array) -> jax.Array:
-    """Sorts the corners of boxes, so that none is inverted.
+    """Sorts the corners of boxes, so that none is flipped.
 
     Args:
       boxes: `[..., 2n]`, two opposite corners in any order.
@@ -323,7 +323,7 @@ def canonicalize(boxes: chex.Array) -> jax.Array:
 
 @_of_boxes()
 def is_valid(boxes: chex.Array) -> jax.Array:
-    """Tells which boxes are finite and not inverted. A side may be 0.
+    """Tells which boxes are finite and not flipped. A side may be 0.
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
@@ -337,7 +337,7 @@ def is_valid(boxes: chex.Array) -> jax.Array:
 
 @_of_boxes(window="window")
 def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Array | None = None) -> None:
-    """Checks the values of boxes inside a compiled function, for debugging: finite, not inverted, inside a window.
+    """Checks the values of boxes inside a compiled function, for debugging: finite, not flipped, inside a window.
 
     It does nothing, and costs nothing, unless the function that calls it is wrapped in
     `jax.experimental.checkify.checkify` or in `chex.chexify`:
@@ -352,7 +352,7 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
     Array([1., 0.], dtype=float32)
     >>> error, _ = checkify.checkify(step)(broken)
     >>> print(error.get().splitlines()[0])
-    box [1], [2. 2. 1. 3.], is inverted: a high coordinate is below its low one (`check` failed)
+    box [1], [2. 2. 1. 3.], is flipped: a high coordinate is below its low one (`check` failed)
 
     Args:
       boxes: `[..., 2n]`, low corner, then high corner.
@@ -367,7 +367,7 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
     low, high = _split(promoted)
     faults = {
         "is not finite": ~jnp.all(jnp.isfinite(promoted), axis=-1),
-        "is inverted: a high coordinate is below its low one": jnp.any(high < low, axis=0),
+        "is flipped: a high coordinate is below its low one": jnp.any(high < low, axis=0),
     }
     if window is not None:
         faults["is not inside the window {window}"] = jnp.any(clip(boxes, window) != promoted, axis=-1)
@@ -413,10 +413,10 @@ class Pair:
     Every field is a list of `n` arrays, one an axis. Where boxes broadcast, the sides keep the shape of their own box.
 
     Attributes:
-      sides_a: sides of the first box, negative where it is inverted.
+      sides_a: sides of the first box, negative where it is flipped.
       sides_b: sides of the second box.
       overlaps: smaller high edge minus larger low edge; negative is the gap between boxes that are apart.
-      offsets: centre of the first minus centre of the second.
+      offsets: center of the first minus center of the second.
     """
 
     sides_a: list[jax.Array]
@@ -455,13 +455,13 @@ class Pair:
 
     @functools.cached_property
     def hull(self) -> list[jax.Array]:
-        """Sides of the smallest box around both, larger by the depth of the inversion if one is inverted.
+        """Sides of the smallest box around both, larger by the depth of the flip if one is flipped.
 
         Side plus side minus overlap is that length for upright boxes. It needs no further minimum or maximum of
         corners, and it grows when a box is turned inside out, so that a loss with a hull turns the box back.
         """
         # At a side of 0 the maximum has derivative 1/2, so that a point that is apart moves as a whole; with 1 only its
-        # far corner would move, into an inversion, and the loss would not fall.
+        # far corner would move, into a flipped box, and the loss would not fall.
         return [
             numerics.maximum(side_a, 0) + numerics.maximum(side_b, 0) - overlap
             for side_a, side_b, overlap in zip(self.sides_a, self.sides_b, self.overlaps, strict=True)
@@ -479,7 +479,7 @@ class Pair:
 
     @functools.cached_property
     def squared_offset(self) -> jax.Array:
-        """Squared distance of the centres."""
+        """Squared distance of the centers."""
         return sum_of_squares(self.offsets)
 
     @functools.cached_property
@@ -495,7 +495,7 @@ class Pair:
 
     @functools.cached_property
     def side_changes(self) -> list[jax.Array]:
-        """Difference of the sides over the larger side, in `[0, 1]`; up to 2 if a box is inverted."""
+        """Difference of the sides over the larger side, in `[0, 1]`; up to 2 if a box is flipped."""
         pairs = zip(self.side_differences, self.larger_sides, strict=True)
         return [numerics.divide(numerics.absolute(difference), larger) for difference, larger in pairs]
 
@@ -511,7 +511,7 @@ class Pair:
 
     @functools.cached_property
     def squared_wasserstein(self) -> jax.Array:
-        """Squared Wasserstein distance of normal distributions with these centres, and half these sides as deviations.
+        """Squared Wasserstein distance of normal distributions with these centers, and half these sides as deviations.
 
         It is also half the sum of the squared distances of the low corners and of the high corners.
         """
@@ -530,9 +530,9 @@ class Pair:
 
     @functools.cached_property
     def iou_bounds(self) -> list[jax.Array]:
-        """The greatest IoU that each offset of the centre, and then each pair of sides, allows: in `[0, 1]`.
+        """The greatest IoU that each offset of the center, and then each pair of sides, allows: in `[0, 1]`.
 
-        Where a box is inverted, the bound of its side goes down to -1.
+        Where a box is flipped, the bound of its side goes down to -1.
         """
         twice = [2 * numerics.absolute(offset) for offset in self.offsets]
         sides = [numerics.maximum(side, 0) for side in self.sides_b]
@@ -609,7 +609,7 @@ class Pair:
 
     @functools.cached_property
     def distance(self) -> jax.Array:
-        """Squared distance of the centres over the squared diagonal of the hull, in `[0, 1)`: DIoU's penalty."""
+        """Squared distance of the centers over the squared diagonal of the hull, in `[0, 1)`: DIoU's penalty."""
         return numerics.divide(self.squared_offset, self.squared_diagonal)
 
     @functools.cached_property
@@ -626,7 +626,7 @@ class Pair:
         return weight * self.aspect
 
     def scaled(self, ratio: chex.Numeric) -> Pair:
-        """The geometry of the boxes scaled about their own centres, in a unit of length of `ratio`.
+        """The geometry of the boxes scaled about their own centers, in a unit of length of `ratio`.
 
         Args:
           ratio: what the sides are multiplied by; may be traced.
@@ -636,7 +636,7 @@ class Pair:
         """
         ratio = jnp.asarray(ratio, self.offsets[0].dtype)
         # In units of the ratio, in which the sides are what they were: scaled ones could be too small, or too large, to
-        # be multiplied. The centre of the second box is the origin: far from it corners would round.
+        # be multiplied. The center of the second box is the origin: far from it corners would round.
         offsets = [x / ratio for x in self.offsets]
         axes = zip(self.sides_a, self.sides_b, offsets, strict=True)
         overlaps = [_overlap(x - a / 2, x + a / 2, -b / 2, b / 2) for a, b, x in axes]
@@ -681,7 +681,7 @@ def pair(a: chex.Array, b: chex.Array) -> Pair:
         sides_a=[high_a - low_a for low_a, high_a, _, _ in axes],
         sides_b=[high_b - low_b for _, _, low_b, high_b in axes],
         overlaps=[_overlap(*edges) for edges in axes],
-        # Centre minus centre would cancel: by 3e-3 of a DIoU, in float32 at coordinates of 1e5.
+        # Center minus center would cancel: by 3e-3 of a DIoU, in float32 at coordinates of 1e5.
         offsets=[((low_a - low_b) + (high_a - high_b)) / 2 for low_a, high_a, low_b, high_b in axes],
     )
 

@@ -93,7 +93,8 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         _checks.assert_sets(sets)
         masks = _checks.two_masks(where, *(rows.shape[:-1] for rows in sets.values()))
         are_intervals = _checks.is_interval(a) or _checks.is_interval(b)
-        return program(tuple(known.items()), are_intervals, given, *sets.values(), *masks)
+        key = tuple(known.items()), are_intervals, jax.config.jax_debug_infs  # type: ignore[attr-defined]
+        return program(key, given, *sets.values(), *masks)
 
     return compare_all
 
@@ -116,17 +117,22 @@ def _outlives_this(function: object) -> bool:
 
 
 def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """The program of all pairs: of known options, whether rows are intervals, options, two sets and two masks."""
+    """The program of all pairs: of a key, options, two sets and two masks.
+
+    The key holds what the program knows while it is traced: options, whether rows are intervals, and whether JAX looks
+    for infinities.
+    """
 
     def matrix_of(
-        known: tuple[tuple[str, Any], ...],
-        are_intervals: bool,
+        key: tuple[tuple[tuple[str, Any], ...], bool, bool],
         given: dict[str, Any],
         a: jax.Array,
         b: jax.Array,
         where_a: jax.Array | None,
         where_b: jax.Array | None,
     ) -> jax.Array:
+        known, are_intervals, _ = key
+
         def of_two(x: jax.Array, y: jax.Array) -> jax.Array:
             pair = (boxes.Intervals(x), boxes.Intervals(y)) if are_intervals else (x, y)
             return _checks.from_outside(function)(*pair, **dict(known), **given)
@@ -142,7 +148,7 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
             values = jnp.where(jnp.expand_dims(_repeated(where_b, batch, 1), -2), values, 0)
         return values
 
-    return jax.jit(matrix_of, static_argnums=(0, 1), inline=True)
+    return jax.jit(matrix_of, static_argnums=0, inline=True)
 
 
 _program_of = functools.lru_cache(maxsize=256)(_matrix_program)
@@ -222,7 +228,7 @@ def giou(a: chex.Array, b: chex.Array) -> jax.Array:
       A dimensionless similarity, `[...]`, in `[-1, 1]`; 1 only for equal boxes.
 
     Gradient:
-      Zero at `a == b`. A flipped box is turned back, since the hull grows with the depth of the inversion.
+      Zero at `a == b`. A flipped box is turned back, since the hull grows with the depth of the flip.
 
     References:
       Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630
@@ -235,7 +241,7 @@ def giou(a: chex.Array, b: chex.Array) -> jax.Array:
 def diou(a: chex.Array, b: chex.Array) -> jax.Array:
     r"""Distance intersection over union.
 
-    With $\rho$ the distance of the centres and $D$ the diagonal of the hull,
+    With $\rho$ the distance of the centers and $D$ the diagonal of the hull,
 
     $$\mathrm{DIoU} = \mathrm{IoU} - \frac{\rho^2}{D^2}.$$
 
@@ -339,7 +345,7 @@ def eiou(a: chex.Array, b: chex.Array) -> jax.Array:
 def siou(a: chex.Array, b: chex.Array, *, theta: chex.Numeric = 4.0) -> jax.Array:
     r"""SCYLLA intersection over union.
 
-    With $x, y$ the offsets of the centres, $\rho$ their distance, $H_t$ the sides of the hull, and $c_t$ the difference
+    With $x, y$ the offsets of the centers, $\rho$ their distance, $H_t$ the sides of the hull, and $c_t$ the difference
     of the sides along an axis over the larger one,
 
     $$\mathrm{SIoU} = \mathrm{IoU} - \frac{\Delta + \Omega}{2}, \quad
@@ -525,7 +531,7 @@ def mpdiou(a: chex.Array, b: chex.Array, *, image_size: chex.Array | Sequence[ch
 
 @_similarity(ratio=POSITIVE)
 def inner_iou(a: chex.Array, b: chex.Array, *, ratio: chex.Numeric = 0.7) -> jax.Array:
-    r"""Intersection over union of the boxes scaled about their own centres.
+    r"""Intersection over union of the boxes scaled about their own centers.
 
     With $a_r$ the box $a$ with its sides multiplied by $r$, $\mathrm{InnerIoU}(a, b) = \mathrm{IoU}(a_r, b_r)$. A ratio
     below 1 looks at the cores of boxes that overlap well, one above 1 reaches boxes that are apart.
@@ -584,7 +590,7 @@ def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, uppe
 def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax.Array:
     r"""Intersection over union less penalties weighted by the shape of the target.
 
-    With $x, y$ the offsets of the centres, $D$ the diagonal of the hull, $c_t$ the difference of the sides along an
+    With $x, y$ the offsets of the centers, $D$ the diagonal of the hull, $c_t$ the difference of the sides along an
     axis over the larger one, and the weights $u_x = 2 h^s / (w^s + h^s)$ and $u_y = 2 w^s / (w^s + h^s)$ of the sides
     of $b$,
 

@@ -1,11 +1,11 @@
 """Regress boxes under a loss, thousands at a time: the simulation of the DIoU paper.
 
-Anchors of 49 shapes at points scattered over a disc descend on targets of 7 shapes at its centre, and the total error
+Anchors of 49 shapes at points scattered over a disc descend on targets of 7 shapes at its center, and the total error
 is recorded after each of 200 steps. The figure was published with ascent directions that were written by hand and are
 not the gradients of the losses, so there are two experiments: the published one (`published_iou` and its three
 siblings) and the exact one (`exact` of any loss). Neither says how well a detector trains under a loss.
 
-Boxes are `[..., 4]` here, the centre and then the sides, x before y: the steps are taken in these coordinates. A
+Boxes are `[..., 4]` here, the center and then the sides, x before y: the steps are taken in these coordinates. A
 direction is a function of predictions and targets that returns the way up, `[..., 4]`, before it is given a rate.
 
 References:
@@ -37,8 +37,8 @@ class Grid(NamedTuple):
     """The cases of the simulation, those of one point next to each other.
 
     Attributes:
-      points: where the centres of the anchors lie, `[points, 2]`.
-      anchors: the boxes to start from, centre and sides, `[points * 343, 4]`.
+      points: where the centers of the anchors lie, `[points, 2]`.
+      anchors: the boxes to start from, center and sides, `[points * 343, 4]`.
       targets: the boxes to reach, `[points * 343, 4]`.
     """
 
@@ -55,7 +55,7 @@ def paper_grid(points: int = 5000, *, dtype: np.typing.DTypeLike = np.float32) -
       dtype: of the result; JAX computes in float64 only where that is enabled.
 
     Returns:
-      A `Grid` of NumPy arrays; the sides of the targets are around 1, the points within 3 of their centre, (10, 10).
+      A `Grid` of NumPy arrays; the sides of the targets are around 1, the points within 3 of their center, (10, 10).
 
     Raises:
       ValueError: if there are not so many points.
@@ -64,18 +64,18 @@ def paper_grid(points: int = 5000, *, dtype: np.typing.DTypeLike = np.float32) -
     if not 0 <= points <= scatter:
         raise ValueError(f"`points` is {points}, but the published scatter has 0 to {scatter}. Write `paper_grid(64)`.")
     radius, turn = np.random.RandomState(5489).rand(2, scatter)[:, :points]
-    centres = 10 + 3 * np.sqrt(radius)[:, None] * np.stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)], -1)
+    centers = 10 + 3 * np.sqrt(radius)[:, None] * np.stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)], -1)
     ratios = np.array([1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4])
     areas = np.array([0.5, 0.67, 0.75, 1, 1.33, 1.5, 2])
     sides = np.stack([np.sqrt(ratios), 1 / np.sqrt(ratios)], axis=-1)
     cases = (points, 7, 7, 7)  # point, target, area, ratio
-    centre_of_anchor = np.broadcast_to(centres[:, None, None, None], (*cases, 2))
+    center_of_anchor = np.broadcast_to(centers[:, None, None, None], (*cases, 2))
     sides_of_anchor = np.broadcast_to(np.sqrt(areas)[:, None, None] * sides, (*cases, 2))
-    centre_of_target = np.full((*cases, 2), 10.0)
+    center_of_target = np.full((*cases, 2), 10.0)
     sides_of_target = np.broadcast_to(sides[:, None, None], (*cases, 2))
-    anchors = np.concatenate([centre_of_anchor, sides_of_anchor], axis=-1)
-    targets = np.concatenate([centre_of_target, sides_of_target], axis=-1)
-    return Grid(centres.astype(dtype), anchors.reshape(-1, 4).astype(dtype), targets.reshape(-1, 4).astype(dtype))
+    anchors = np.concatenate([center_of_anchor, sides_of_anchor], axis=-1)
+    targets = np.concatenate([center_of_target, sides_of_target], axis=-1)
+    return Grid(centers.astype(dtype), anchors.reshape(-1, 4).astype(dtype), targets.reshape(-1, 4).astype(dtype))
 
 
 def paper_schedule() -> np.ndarray:
@@ -95,7 +95,7 @@ class Regression(NamedTuple):
 
     Attributes:
       curve: the sum of the errors of all cases after each step, `[steps]`.
-      boxes: where the boxes ended, centre and sides, `[cases, 4]`.
+      boxes: where the boxes ended, center and sides, `[cases, 4]`.
       errors: the sum of the absolute errors of the four coordinates there, `[cases]`.
       ious: the intersection over union with the target there, `[cases]`.
     """
@@ -121,7 +121,7 @@ def regress(
 
     Args:
       direction: a function of predictions and targets, `[..., 4]` each, that returns the direction upwards, `[..., 4]`.
-      anchors: the boxes to start from, centre and sides, `[..., 4]`.
+      anchors: the boxes to start from, center and sides, `[..., 4]`.
       targets: the boxes to reach, `[..., 4]`.
       schedule: the rate of each step, `[steps]`; that of the paper without it.
       where: boolean mask, `[...]`; cases that are False add 0 to the curve.
@@ -166,7 +166,7 @@ def simulate_chunks(
 
     Args:
       direction: as in `regress`.
-      anchors: the boxes to start from, centre and sides, `[cases, 4]`.
+      anchors: the boxes to start from, center and sides, `[cases, 4]`.
       targets: the boxes to reach, `[cases, 4]`.
       schedule: the rate of each step, `[steps]`; that of the paper without it.
       chunk_size: how many cases to regress at once.
@@ -198,7 +198,7 @@ def simulate(
 
     Args:
       direction: a function of predictions and targets, `[cases, 4]` each, that returns the direction upwards.
-      anchors: the boxes to start from, centre and sides, `[cases, 4]`.
+      anchors: the boxes to start from, center and sides, `[cases, 4]`.
       targets: the boxes to reach, `[cases, 4]`.
       schedule: the rate of each step, `[steps]`; that of the paper without it.
       chunk_size: how many cases to regress at once.
@@ -251,14 +251,14 @@ def fractions_above(ious: chex.Array, thresholds: Sequence[float] = (0.5, 0.75, 
 
 
 def exact(loss: Callable[[jax.Array, jax.Array], jax.Array]) -> Direction:
-    """Minus the gradient of a loss by centre and sides.
+    """Minus the gradient of a loss by center and sides.
 
     Args:
       loss: a function of predictions and targets, corners, `[..., 4]` each, that returns one value a box, such as
         `losses.giou_loss`.
 
     Returns:
-      A direction, that is a function of predictions and targets, centre and sides, `[..., 4]` each.
+      A direction, that is a function of predictions and targets, center and sides, `[..., 4]` each.
     """
 
     def direction(predictions: jax.Array, targets: jax.Array) -> jax.Array:
@@ -296,10 +296,10 @@ def scale_sides(direction: Direction, factor: float) -> Direction:
 
 
 class _Length(NamedTuple):
-    """A length along one axis, and its derivatives by the centre and, doubled, by the side of the prediction."""
+    """A length along one axis, and its derivatives by the center and, doubled, by the side of the prediction."""
 
     value: jax.Array
-    by_centre: jax.Array
+    by_center: jax.Array
     by_side: jax.Array
 
 
@@ -326,9 +326,9 @@ def _axes(predictions: chex.Array, targets: chex.Array) -> list[_Axis]:
     return [_axis(x, w, x_star, w_star), _axis(y, h, y_star, h_star)]
 
 
-def _axis(centre: jax.Array, side: jax.Array, centre_star: jax.Array, side_star: jax.Array) -> _Axis:
-    low, high = centre - side / 2, centre + side / 2
-    low_star, high_star = centre_star - side_star / 2, centre_star + side_star / 2
+def _axis(center: jax.Array, side: jax.Array, center_star: jax.Array, side_star: jax.Array) -> _Axis:
+    low, high = center - side / 2, center + side / 2
+    low_star, high_star = center_star - side_star / 2, center_star + side_star / 2
 
     def length(value: jax.Array, low_shortens: jax.Array, high_lengthens: jax.Array) -> _Length:
         at_low, at_high = low_shortens.astype(value.dtype), high_lengthens.astype(value.dtype)
@@ -337,7 +337,7 @@ def _axis(centre: jax.Array, side: jax.Array, centre_star: jax.Array, side_star:
     overlap = jnp.minimum(high, high_star) - jnp.maximum(low, low_star)
     hull = jnp.maximum(high, high_star) - jnp.minimum(low, low_star)
     return _Axis(
-        offset=centre_star - centre,
+        offset=center_star - center,
         side=_Length(side, jnp.zeros_like(side), jnp.full_like(side, 2)),
         side_of_target=side_star,
         overlap=length(overlap, low > low_star, high < high_star),
@@ -346,7 +346,7 @@ def _axis(centre: jax.Array, side: jax.Array, centre_star: jax.Array, side_star:
 
 
 def _area(x: _Length, y: _Length) -> _Area:
-    slope = [x.by_centre * y.value, x.value * y.by_centre, x.by_side * y.value, x.value * y.by_side]
+    slope = [x.by_center * y.value, x.value * y.by_center, x.by_side * y.value, x.value * y.by_side]
     return _Area(x.value * y.value, slope)
 
 
@@ -382,8 +382,8 @@ def published_iou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     """The direction of the published experiment for IoU; 0 where the boxes are apart.
 
     Args:
-      predictions: centre and sides, `[..., 4]`.
-      targets: centre and sides in the same unit, `[..., 4]`.
+      predictions: center and sides, `[..., 4]`.
+      targets: center and sides in the same unit, `[..., 4]`.
 
     Returns:
       The direction, `[..., 4]`.
@@ -398,8 +398,8 @@ def published_giou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     away the pull of the penalty and holds up the published curve. With it clamped, nearly all boxes arrive.
 
     Args:
-      predictions: centre and sides, `[..., 4]`.
-      targets: centre and sides in the same unit, `[..., 4]`.
+      predictions: center and sides, `[..., 4]`.
+      targets: center and sides in the same unit, `[..., 4]`.
 
     Returns:
       The direction, `[..., 4]`.
@@ -415,8 +415,8 @@ def published_diou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     The derivative of the diagonal of the hull has the wrong sign in x and y, which speeds the approach up.
 
     Args:
-      predictions: centre and sides, `[..., 4]`.
-      targets: centre and sides in the same unit, `[..., 4]`.
+      predictions: center and sides, `[..., 4]`.
+      targets: center and sides in the same unit, `[..., 4]`.
 
     Returns:
       The direction, `[..., 4]`.
@@ -426,8 +426,8 @@ def published_diou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     distance = x.offset * x.offset + y.offset * y.offset
     perimeter = 2 * (x.hull.value + y.hull.value)
 
-    def by_centre(axis: _Axis) -> jax.Array:
-        return 2 * axis.offset * diagonal - perimeter * axis.hull.by_centre * distance
+    def by_center(axis: _Axis) -> jax.Array:
+        return 2 * axis.offset * diagonal - perimeter * axis.hull.by_center * distance
 
     def by_side(axis: _Axis, other: _Axis) -> jax.Array:
         across = axis.hull.by_side / 2
@@ -435,7 +435,7 @@ def published_diou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
         return 2 * (axis.hull.value * along + other.hull.value * across) * distance
 
     square = diagonal * diagonal
-    penalty = [numerics.divide(slope, square) for slope in (by_centre(x), by_centre(y), by_side(x, y), by_side(y, x))]
+    penalty = [numerics.divide(slope, square) for slope in (by_center(x), by_center(y), by_side(x, y), by_side(y, x))]
     return _sum(_slope_of_iou(x, y), penalty)
 
 
@@ -445,8 +445,8 @@ def published_ciou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     The derivative of the aspect term lacks its factor 1 / (w^2 + h^2).
 
     Args:
-      predictions: centre and sides, `[..., 4]`.
-      targets: centre and sides in the same unit, `[..., 4]`.
+      predictions: center and sides, `[..., 4]`.
+      targets: center and sides in the same unit, `[..., 4]`.
 
     Returns:
       The direction, `[..., 4]`.

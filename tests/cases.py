@@ -29,7 +29,7 @@ AWKWARD = {
     "zero width apart": ((90.0, 20.0, 90.0, 50.0), TARGET),
     "zero height inside": ((30.0, 20.0, 50.0, 20.0), TARGET),
     "point inside": ((30.0, 20.0, 30.0, 20.0), TARGET),
-    "point at the centre": ((40.0, 42.5, 40.0, 42.5), TARGET),
+    "point at the center": ((40.0, 42.5, 40.0, 42.5), TARGET),
     "point apart": ((90.0, 80.0, 90.0, 80.0), TARGET),
     "equal points": ((3.0, 4.0, 3.0, 4.0), (3.0, 4.0, 3.0, 4.0)),
     "points apart": ((3.0, 4.0, 3.0, 4.0), (7.0, 5.0, 7.0, 5.0)),
@@ -76,7 +76,7 @@ def stacked(kinds):
 
 
 def random_boxes(count, seed, n=2, spread=1.0):
-    """Boxes of sides from 0.3 to 3, `[count, 2n]`, with centres within `spread` of 0 along each axis."""
+    """Boxes of sides from 0.3 to 3, `[count, 2n]`, with centers within `spread` of 0 along each axis."""
     rng = np.random.default_rng(seed)
     middle, sides = rng.uniform(-spread, spread, (count, n)), 3 ** rng.uniform(-1, 1, (count, n))
     return np.concatenate([middle - sides / 2, middle + sides / 2], axis=-1)

@@ -18,17 +18,13 @@ from tests.calls import CALLS, total
 DEVICES = 8
 SPLIT, WHOLE = PartitionSpec("data"), PartitionSpec()
 COUNTS = {False: 16, True: DEVICES * 136}  # rows; a matrix has above 16,384 pairs on each device
-AXES = {"explicit": AxisType.Explicit, "automatic": AxisType.Auto}
+set_mesh = jax.set_mesh if hasattr(jax, "set_mesh") else jax.sharding.use_mesh  # before jax 0.8
 
 
 def specs(call):
     """How the arrays and the result of a function are spread."""
     first, *others = (SPLIT for _ in call.shapes)
     return (first, *([WHOLE] if call.is_matrix else others)), WHOLE if call.is_reduction else SPLIT
-
-
-def gradient_of(call):
-    return jax.grad(total(call.function), tuple(range(len(call.shapes))))
 
 
 def both(call):
@@ -47,7 +43,7 @@ def both(call):
 def on_mesh(call, arrays, axis_type):
     mesh = jax.make_mesh((DEVICES,), ("data",), axis_types=(axis_type,))
     put = [jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in zip(arrays, specs(call)[0], strict=True)]
-    with jax.set_mesh(mesh):
+    with set_mesh(mesh):
         return jax.jit(both(call))(*put)
 
 

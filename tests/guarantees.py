@@ -39,7 +39,7 @@ GROUPS = {
     "apart": ("apart along x", "apart along both", "apart, with edges in line"),
     "far, up to a million sides": ("far", "a million sides away", "a million of its own sides away", "tiny and far"),
     "no width or no height": ("zero width inside", "zero width apart", "zero height inside"),
-    "a point": ("point inside", "point at the centre", "point apart"),
+    "a point": ("point inside", "point at the center", "point apart"),
     "both points or segments": (
         "equal points",
         "points apart",
@@ -49,7 +49,7 @@ GROUPS = {
         "crossed segments",
     ),
     "a target without area": ("target of zero area",),
-    "inverted": ("flipped along x", "flipped along y", "flipped along both", "flipped and apart", "huge and flipped"),
+    "flipped": ("flipped along x", "flipped along y", "flipped along both", "flipped and apart", "huge and flipped"),
     "aspects of 1e4 to 1e30": ("extreme aspect", "extreme aspect, equal", "long and thin"),
     "sides up to 6e4": ("the largest of float16",),
     "sides up to 1e15": ("huge", "huge and apart", "huge against tiny"),
@@ -61,7 +61,7 @@ GROUPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """A function of two boxes, and the range it promises for boxes that are not inverted, and for those that are."""
+    """A function of two boxes, and the range it promises for boxes that are not flipped, and for those that are."""
 
     function: Callable[[jax.Array, jax.Array], jax.Array]
     lower: float

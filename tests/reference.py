@@ -31,7 +31,7 @@ def hull(a, b):
     return np.concatenate([np.minimum(low_a, low_b), np.maximum(high_a, high_b)], axis=-1)
 
 
-def centre(boxes):
+def center(boxes):
     low, high = corners(boxes)
     return (low + high) / 2
 
@@ -56,7 +56,7 @@ def giou(a, b):
 
 def diou(a, b):
     low, high = corners(hull(a, b))
-    return iou(a, b) - squared_length(centre(a) - centre(b)) / squared_length(high - low)
+    return iou(a, b) - squared_length(center(a) - center(b)) / squared_length(high - low)
 
 
 def aspect(a, b):
@@ -123,7 +123,7 @@ def sides(boxes):
 
 
 def offset(a, b):
-    return centre(a) - centre(b)
+    return center(a) - center(b)
 
 
 def hull_sides(a, b):
@@ -182,7 +182,7 @@ def mpdiou(a, b, image_size):
 
 def inner_iou(a, b, ratio=0.7):
     def inner(boxes):
-        return np.concatenate([centre(boxes) - ratio * sides(boxes) / 2, centre(boxes) + ratio * sides(boxes) / 2], -1)
+        return np.concatenate([center(boxes) - ratio * sides(boxes) / 2, center(boxes) + ratio * sides(boxes) / 2], -1)
 
     return iou(inner(a), inner(b))
 
@@ -247,9 +247,9 @@ def log_iou_loss(predictions, targets, floor=1e-6):
 def bounded_iou_loss(predictions, targets, beta=0.2):
     away = 2 * np.abs(offset(predictions, targets))
     w, w_star = sides(predictions), sides(targets)
-    of_centre = np.maximum(0, (w_star - away) / (w_star + away))
+    of_center = np.maximum(0, (w_star - away) / (w_star + away))
     of_side = np.minimum(w / w_star, w_star / w)
-    return smooth_l1_loss(np.concatenate([of_centre, of_side], axis=-1), 1.0, beta)
+    return smooth_l1_loss(np.concatenate([of_center, of_side], axis=-1), 1.0, beta)
 
 
 def focal_eiou_loss(predictions, targets, gamma=0.5, held=None):

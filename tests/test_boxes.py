@@ -55,22 +55,22 @@ def test_an_image_size_of_the_wrong_length_says_what_to_write():
     assert "Write `image_size=(480, 640)`" in str(caught.value)
 
 
-def test_sides_area_and_centre():
+def test_sides_area_and_center():
     np.testing.assert_array_equal(boxes.sides(XYXY), [[40, 10], [5, 12]])
     np.testing.assert_array_equal(boxes.area(XYXY), [400, 60])
-    np.testing.assert_array_equal(boxes.centre(XYXY), [[30, 25], [-1.5, 14]])
+    np.testing.assert_array_equal(boxes.center(XYXY), [[30, 25], [-1.5, 14]])
 
 
 def test_boxes_may_have_any_leading_axes():
     batch = np.tile(XYXY, (3, 5, 1, 1))
-    for function in (boxes.sides, boxes.area, boxes.centre, lambda x: boxes.scale(x, 2), boxes.canonicalize):
+    for function in (boxes.sides, boxes.area, boxes.center, lambda x: boxes.scale(x, 2), boxes.canonicalize):
         np.testing.assert_array_equal(function(batch)[2, 4], function(XYXY))
 
 
-def test_an_inverted_box_has_signed_sides_and_no_area():
-    inverted = jnp.array([[5.0, 0.0, 3.0, 2.0], [5.0, 2.0, 3.0, 0.0]])
-    np.testing.assert_array_equal(boxes.sides(inverted), [[-2, 2], [-2, -2]])
-    np.testing.assert_array_equal(boxes.area(inverted), [0, 0])
+def test_a_flipped_box_has_signed_sides_and_no_area():
+    flipped = jnp.array([[5.0, 0.0, 3.0, 2.0], [5.0, 2.0, 3.0, 0.0]])
+    np.testing.assert_array_equal(boxes.sides(flipped), [[-2, 2], [-2, -2]])
+    np.testing.assert_array_equal(boxes.area(flipped), [0, 0])
 
 
 def test_intervals_and_solids_have_a_length_and_a_volume():
@@ -82,9 +82,9 @@ def test_a_side_of_0_can_grow():
     np.testing.assert_array_equal(jax.grad(boxes.area)(jnp.array([3.0, 1.0, 3.0, 6.0])), [-5, 0, 5, 0])
 
 
-def test_scaling_keeps_the_centre_and_multiplies_the_sides():
+def test_scaling_keeps_the_center_and_multiplies_the_sides():
     scaled = boxes.scale(XYXY, 0.5)
-    np.testing.assert_array_equal(boxes.centre(scaled), boxes.centre(XYXY))
+    np.testing.assert_array_equal(boxes.center(scaled), boxes.center(XYXY))
     np.testing.assert_array_equal(boxes.sides(scaled), 0.5 * boxes.sides(XYXY))
     np.testing.assert_array_equal(boxes.scale(XYXY, 1), XYXY)
     np.testing.assert_array_equal(jax.jit(boxes.scale)(XYXY, 0.5), scaled)
@@ -108,7 +108,7 @@ def test_canonical_boxes_have_sorted_corners():
     np.testing.assert_array_equal(boxes.canonicalize(jnp.array([5.0, 0.0, 3.0, 2.0])), [3, 0, 5, 2])
 
 
-def test_valid_boxes_are_finite_and_not_inverted():
+def test_valid_boxes_are_finite_and_not_flipped():
     candidates = jnp.array([[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, jnp.nan, 1], [0, -jnp.inf, 1, 1]])
     assert boxes.is_valid(candidates).tolist() == [True, True, False, False, False]
     with pytest.raises(TypeError, match="`boxes` has dtype int32"):
@@ -125,7 +125,7 @@ def test_valid_boxes_are_finite_and_not_inverted():
         boxes.yxyx_to_xyxy,
         boxes.sides,
         boxes.area,
-        boxes.centre,
+        boxes.center,
         boxes.canonicalize,
         lambda x: boxes.scale(x, 2),
         lambda x: boxes.clip(x, jnp.zeros(4)),
@@ -162,10 +162,10 @@ def test_the_hull_grows_when_a_box_is_turned_inside_out():
     np.testing.assert_array_equal(widths, [4, 5, 6])
 
 
-def test_the_offset_of_the_centres_does_not_cancel():
+def test_the_offset_of_the_centers_does_not_cancel():
     a, b = cases.random_pairs(200, seed=2)
     far_a, far_b = np.float32(a + 1e5), np.float32(b + 1e5)
-    exact = reference.centre(np.float64(far_a)) - reference.centre(np.float64(far_b))
+    exact = reference.center(np.float64(far_a)) - reference.center(np.float64(far_b))
     np.testing.assert_allclose(np.stack(boxes.pair(far_a, far_b).offsets, axis=-1), exact, rtol=0, atol=1e-7)
 
 
@@ -175,9 +175,9 @@ def test_a_side_that_is_right_is_not_pushed():
     np.testing.assert_array_equal(slope, 0)
 
 
-def test_the_bound_of_a_centre_that_is_right_is_not_pushed():
-    fixed, centred = jnp.array([1.0, 2.0, 4.0, 7.0]), jnp.array([2.0, 3.0, 3.0, 6.0])
-    slope = jax.jacfwd(lambda x: jnp.stack(boxes.pair(x, fixed).iou_bounds[:2]))(centred)
+def test_the_bound_of_a_center_that_is_right_is_not_pushed():
+    fixed, centerd = jnp.array([1.0, 2.0, 4.0, 7.0]), jnp.array([2.0, 3.0, 3.0, 6.0])
+    slope = jax.jacfwd(lambda x: jnp.stack(boxes.pair(x, fixed).iou_bounds[:2]))(centerd)
     np.testing.assert_array_equal(slope, 0)
 
 
@@ -232,10 +232,10 @@ def report(checked, *arguments):
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([[GOOD, GOOD], [FLIPPED, GOOD]], r"box \[1, 0\], \[2. 0. 1. 1.\], is inverted"),
+        ([[GOOD, GOOD], [FLIPPED, GOOD]], r"box \[1, 0\], \[2. 0. 1. 1.\], is flipped"),
         ([[GOOD, DIVERGED], [FLIPPED, GOOD]], r"box \[0, 1\], \[ 0.  0. nan  1.\], is not finite"),
         ([GOOD, [0, 0, 2, 1.5], GOOD], r"box \[1\], \[0.  0.  2.  1.5\], is not inside the window \[0. 0. 2. 1.\]"),
-        (FLIPPED, r"box \[\], \[2. 0. 1. 1.\], is inverted"),
+        (FLIPPED, r"box \[\], \[2. 0. 1. 1.\], is flipped"),
     ],
 )
 def test_a_check_names_the_first_box_that_is_at_fault(rows, told):
@@ -271,7 +271,7 @@ def test_a_check_reports_through_chexify_and_is_nothing_without_it():
 
     flipped = jnp.array([GOOD, FLIPPED])
     assert jnp.all(step(flipped) == flipped + 1)
-    with pytest.raises(Exception, match=r"box \[1\], .* is inverted"):
+    with pytest.raises(Exception, match=r"box \[1\], .* is flipped"):
         chex.chexify(step, async_check=False)(flipped)
     free = jax.jit(lambda x: x + 1).lower(flipped).compile().as_text()
     assert step.lower(flipped).compile().as_text().count("fusion") == free.count("fusion")

@@ -14,7 +14,8 @@ import pytest
 import jaxbox
 from jaxbox import losses
 from jaxbox.demo import catalogue, command, digits, files, run
-from tests.test_demo import COMMAND, host_devices
+from tests.devices import host_devices
+from tests.test_demo import COMMAND
 
 LEAVES = files.Leaves("a test", "record.json", ("picture.png", "parameters"))
 

@@ -4,7 +4,6 @@ import contextlib
 import inspect
 import io
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jaxbox.demo import catalogue, command, detector, digits, evaluation, run, train
+from tests.devices import host_devices
 
 # The last line is a console script; here warnings are errors, and signals arrive even where a shell ignores them.
 SCRIPT = """
@@ -32,12 +32,6 @@ import sys; from jaxbox.__main__ import main; sys.exit(main())
 """
 STEPS = 40
 COMMAND = [sys.executable, "-W", "error", "-c", SCRIPT]
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
-
-
-def host_devices(count):
-    """The environment of a process on so many devices."""
-    return os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count} {QUICK}", "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +221,7 @@ def test_a_duplicate_is_dropped_and_another_class_is_kept():
     np.testing.assert_array_equal(kept, [True, False, True, True])
 
 
-def test_each_digit_is_assigned_to_the_cells_around_its_centre():
+def test_each_digit_is_assigned_to_the_cells_around_its_center():
     scenes = digits.compose(digits.train_and_test_digits()[0], 8, np.random.default_rng(0))
     targets = detector.assign(scenes)
     cells = np.sum(targets.assigned, axis=-1)

@@ -96,13 +96,13 @@ GEOMETRY = {
     "zero width apart": Geometry(0, NOTHING, (-30, 0, 30, 0), (70, 55), (0.5, 0, 0.5, 0), (50, -7.5)),
     "zero height inside": Geometry(0, (0, -20, 0, 20), (0, -20, 0, 20), (40, 55), (0, 0.5, 0, -0.5), (0, -22.5)),
     "point inside": Geometry(0, NOTHING, NOTHING, (40, 55), (0.5, 0.5, -0.5, -0.5), (-10, -22.5)),
-    "point at the centre": Geometry(0, NOTHING, NOTHING, (40, 55), (0.5, 0.5, -0.5, -0.5), (0, 0)),
+    "point at the center": Geometry(0, NOTHING, NOTHING, (40, 55), (0.5, 0.5, -0.5, -0.5), (0, 0)),
     "point apart": Geometry(0, NOTHING, NOTHING, (70, 65), (0.5, 0.5, 0.5, 0.5), (50, 37.5)),
     "points apart": Geometry(0, NOTHING, NOTHING, (4, 1), (-0.5, -0.5, -0.5, -0.5), (-4, -1)),
     "segments on one line": Geometry(0, (0, -1.5, 0, 1.5), (0, -6, 0, 6), (6, 0), (-1, 0, 1, 0), (-0.5, 0)),
     "crossed segments": Geometry(0, NOTHING, (0, -6, 0, 6), (6, 6), (-1, 0.5, 1, -0.5), (1, 0)),
     "target of zero area": Geometry(0, NOTHING, (-50, -40, 50, 40), (40, 50), (-1, -1, 1, 1), (10, 20)),
-    # The hull grows with the depth of an inversion; areas are 0 with derivative 0.
+    # The hull grows with the depth of the flip; areas are 0 with derivative 0.
     "flipped along x": Geometry(0, NOTHING, NOTHING, (60, 55), (1, 0, -1, 0), (0, -5)),
     "flipped along y": Geometry(0, NOTHING, NOTHING, (40, 90), (0, 1, 0, -1), (0, -5)),
     "flipped along both": Geometry(0, NOTHING, NOTHING, (60, 90), (1, 1, -1, -1), (0, -5)),
@@ -214,7 +214,7 @@ STARTS = {
     ),
     "far": (),
     "no width": ("zero width inside", "zero height inside"),
-    "point": ("point inside", "point at the centre", "point apart", "padding against a target"),
+    "point": ("point inside", "point at the center", "point apart", "padding against a target"),
     "flipped": ("flipped along x", "flipped along y", "flipped along both"),
     "flipped and apart": ("flipped and apart",),
 }

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from jaxbox.demo import files, interrupts
-from tests.test_demo import COMMAND, host_devices
+from tests.devices import host_devices
+from tests.test_demo import COMMAND
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 TRAIN = ["train", "--quick", "--batch-size", "2", "--steps"]

@@ -26,7 +26,7 @@ class Row:
     """What the tests know of a loss.
 
     The flags from `has_a_unit` on weaken one test each, and what they hold is the reason. `upper_if_flipped` is the
-    range of a loss whose docstring gives inverted boxes another one.
+    range of a loss whose docstring gives flipped boxes another one.
     """
 
     loss: Callable[..., jax.Array]
@@ -57,7 +57,7 @@ def overlapping_cores(starts, targets):
     return reference.inner_iou(starts, targets, ratio=0.7) > 0.02
 
 
-def near_centres(starts, targets):
+def near_centers(starts, targets):
     return np.all(np.abs(reference.offset(starts, targets)) < 0.4 * reference.sides(targets), axis=-1)
 
 
@@ -87,7 +87,7 @@ LOSSES = [
         4,
         holds_targets=True,
         upper_if_flipped=6,
-        reaches_the_target_only_from=(near_centres, "its bound is 0 for a centre half a side of the target away"),
+        reaches_the_target_only_from=(near_centers, "its bound is 0 for a center half a side of the target away"),
     ),
     Row(losses.giou_loss, reference.giou_loss, 2),
     Row(losses.diou_loss, reference.diou_loss, 2),
@@ -493,7 +493,7 @@ def test_bounded_iou_holds_its_targets():
     np.testing.assert_array_equal(jax.grad(lambda *x: jnp.sum(losses.bounded_iou_loss(*x)), 1)(*pair), 0)
 
 
-def test_bounded_iou_draws_back_a_centre_that_is_half_a_side_away():
+def test_bounded_iou_draws_back_a_center_that_is_half_a_side_away():
     def pull(distance):
         return jax.grad(losses.bounded_iou_loss)(jnp.array([distance, 0, distance + 2, 2]), jnp.array([0.0, 0, 2, 2]))
 
@@ -801,7 +801,7 @@ def test_gradient_descent_brings_a_thousand_boxes_to_their_targets(row):
     assert len(starts) == 1000
     optimizer = optax.adam(optax.cosine_decay_schedule(0.03, 2000))
 
-    def to_boxes(parameters):  # centre and log sides, as detectors predict them: no step can invert a box
+    def to_boxes(parameters):  # center and log sides, as detectors predict them: no step can invert a box
         middle, log_sides = jnp.split(parameters, 2, axis=-1)
         return boxes.cxcywh_to_xyxy(jnp.concatenate([middle, jnp.exp(log_sides)], axis=-1))
 

@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 
 from jaxbox.demo import catalogue, command, detector, digits, processes, run, train
 from tests import spread
-from tests.test_demo import COMMAND, host_devices
+from tests.devices import host_devices
+from tests.test_demo import COMMAND
 
 STEPS = 4
 WAYS = ["jit", "shard_map", "shard_map, check_vma=False", "pmap"]

@@ -61,8 +61,12 @@ def test_the_words_are_center_and_flipped():
     """Rows of tables repeat names of the code, and examples its messages."""
     prose = [line for line in README.splitlines() if not line.strip().startswith(("|", "box ["))]
     cells = [cell for path in (ROOT / "notebooks").glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
-    sources = [line.replace("cell_centres", "") for cell in cells for line in cell["source"]]
-    drawn = (ROOT / "jaxbox" / "plots.py").read_text().replace("set_inverted", "").splitlines()
+    sources = [line for cell in cells for line in cell["source"]]
+    drawn = [
+        line
+        for path in sorted((ROOT / "jaxbox").rglob("*.py"))
+        for line in path.read_text().replace("set_inverted", "").splitlines()
+    ]
     assert [line for line in [*prose, *sources, *drawn] if re.search("(?i)centre|inver(ted|sion)", line)] == []
 
 

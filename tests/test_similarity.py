@@ -161,7 +161,7 @@ def test_an_option_that_makes_no_sense_is_refused(name, options):
         getattr(similarity, name)(jnp.zeros(4), jnp.zeros(4), **options)
 
 
-def test_siou_does_not_push_along_an_axis_on_which_the_centres_agree():
+def test_siou_does_not_push_along_an_axis_on_which_the_centers_agree():
     slope = jax.grad(similarity.siou)(jnp.array([0.0, 3.0, 2.0, 5.0]), jnp.array([0.0, 0.0, 2.0, 2.0]))
     assert slope[0] + slope[2] == 0
     assert slope[1] + slope[3] != 0

@@ -33,8 +33,8 @@ def few_cases(count):
 
 
 def corners(cases):
-    centre, sides = reference.corners(np.asarray(cases, np.float64))
-    return np.concatenate([centre - sides / 2, centre + sides / 2], axis=-1)
+    center, sides = reference.corners(np.asarray(cases, np.float64))
+    return np.concatenate([center - sides / 2, center + sides / 2], axis=-1)
 
 
 # The cases and the rates.

@@ -1,4 +1,4 @@
-"""A small single-shot detector: each cell of a grid says which digit is centred near it, and where its box lies."""
+"""A small single-shot detector: each cell of a grid says which digit is centerd near it, and where its box lies."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from jaxbox.demo import digits
 STRIDE = 4  # pixels of the canvas a cell
 GRID = digits.CANVAS // STRIDE  # cells a side
 TYPICAL_SIDE = 0.33  # of a digit, in units of the canvas side: what a raw output of 0 decodes to
-REACH = 1.0  # a cell answers for a digit whose centre is nearer than this on both axes, in cells
+REACH = 1.0  # a cell answers for a digit whose center is nearer than this on both axes, in cells
 CANDIDATES = 32  # highest scores an image that are looked at
 SAME_OBJECT = 0.5  # overlap above which the lower of two scores of a class is dropped
 
@@ -83,19 +83,19 @@ class Detector(nnx.Module):
             x = block(x)
         logits = jnp.reshape(self.classify(x), (len(images), -1, digits.CLASSES))
         offsets, scales = jnp.split(jnp.reshape(self.locate(x), (len(images), -1, 4)), 2, axis=-1)
-        centres = cell_centres()[None] + offsets / GRID
+        centers = cell_centers()[None] + offsets / GRID
         sides = TYPICAL_SIDE * jnp.exp(scales)
-        return logits, boxes.cxcywh_to_xyxy(jnp.concatenate([centres, sides], axis=-1))
+        return logits, boxes.cxcywh_to_xyxy(jnp.concatenate([centers, sides], axis=-1))
 
 
-def cell_centres() -> jax.Array:
+def cell_centers() -> jax.Array:
     """Where the cells lie: `[cells, 2]`, x then y, in units of the canvas side."""
     line = (jnp.arange(GRID, dtype=jnp.float32) + 0.5) / GRID
     return jnp.stack(jnp.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
 
 def assign(scenes: digits.Scenes) -> Targets:
-    """Gives each true box to the cells around its centre: to four, or to fewer at the border.
+    """Gives each true box to the cells around its center: to four, or to fewer at the border.
 
     Args:
       scenes: images with their padded targets.
@@ -103,9 +103,9 @@ def assign(scenes: digits.Scenes) -> Targets:
     Returns:
       A target a cell.
     """
-    centres = boxes.xyxy_to_cxcywh(scenes.boxes)[..., :2]
+    centers = boxes.xyxy_to_cxcywh(scenes.boxes)[..., :2]
     distance = (
-        jnp.max(jnp.abs(cell_centres()[None, :, None] - centres[:, None]), axis=-1) * GRID
+        jnp.max(jnp.abs(cell_centers()[None, :, None] - centers[:, None]), axis=-1) * GRID
     )  # [batch, cells, SLOTS]
     distance = jnp.where(scenes.valid[:, None], distance, jnp.inf)
     nearest = jnp.argmin(distance, axis=-1)

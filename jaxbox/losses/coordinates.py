@@ -25,7 +25,7 @@ def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
     """Sum of the absolute errors of the coordinates.
 
     `sum(|d|)`, where d is prediction minus target. optax and torch return one value a coordinate instead, or their
-    mean. DETR takes this loss of centres and sides in units of the image: convert with `boxes.xyxy_to_cxcywh` first.
+    mean. DETR takes this loss of centers and sides in units of the image: convert with `boxes.xyxy_to_cxcywh` first.
 
     Args:
       predictions: coordinates in any layout and unit, `[..., k]`.

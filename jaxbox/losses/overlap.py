@@ -141,8 +141,8 @@ def bounded_iou_loss(
 ) -> jax.Array:
     """Smooth L1 of one minus the best IoU that each coordinate alone allows.
 
-    `sum(smooth_l1(1 - B))` over the coordinates of centre and sides, where `B = max(0, (s - 2 |x|) / (s + 2 |x|))` for
-    the offset x of the centre along a side s of the target, and `B = min(t / s, s / t)` for the side t of the
+    `sum(smooth_l1(1 - B))` over the coordinates of center and sides, where `B = max(0, (s - 2 |x|) / (s + 2 |x|))` for
+    the offset x of the center along a side s of the target, and `B = min(t / s, s / t)` for the side t of the
     prediction.
 
     Args:
@@ -152,14 +152,14 @@ def bounded_iou_loss(
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
-      A dimensionless loss, `[...]`, in `[0, 4)` in the plane, and up to 6 if a box is inverted; 0 only for
+      A dimensionless loss, `[...]`, in `[0, 4)` in the plane, and up to 6 if a box is flipped; 0 only for
       equal boxes.
 
     Raises:
       ValueError: if `beta` is negative.
 
     Gradient:
-      Zero for equal boxes. Nothing draws a centre that is more than half a side of the target away, be it
+      Zero for equal boxes. Nothing draws a center that is more than half a side of the target away, be it
       of a box that is apart, of a point or of a flipped box.
       Held constant: the target.
 
@@ -199,7 +199,7 @@ def giou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
 def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
     """One minus the distance IoU.
 
-    `1 - IoU + rho^2 / D^2`, where rho is the distance of the centres and D the diagonal of the hull.
+    `1 - IoU + rho^2 / D^2`, where rho is the distance of the centers and D the diagonal of the hull.
 
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
@@ -344,7 +344,7 @@ def siou_loss(
     """One minus the SCYLLA IoU, for boxes in the plane.
 
     `1 - IoU + sum(1 - exp(-gamma (x / H)^2) + (1 - exp(-c))^theta) / 2` over the axes, where x is the offset of the
-    centre, H the side of the hull, c the difference of the sides over the larger one, and gamma the weight of the
+    center, H the side of the hull, c the difference of the sides over the larger one, and gamma the weight of the
     direction of the offset that `similarity.siou` describes. The offset is a cost: some copies have its sign turned,
     and reward it.
 
@@ -498,7 +498,7 @@ def alpha_ciou_loss(
 
 @preparation.loss()
 def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
-    """The IoU loss, weighted by the distance of the centres: Wise-IoU version 1.
+    """The IoU loss, weighted by the distance of the centers: Wise-IoU version 1.
 
     `exp(rho^2 / D^2) (1 - IoU)`. Without the gradient of D no box grows to enlarge it.
 
@@ -511,7 +511,7 @@ def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
       A dimensionless loss, `[...]`, in `[0, e)`; 0 only for equal boxes.
 
     Gradient:
-      Zero for equal boxes. A point or a flipped box stays where its centre is that of the target: it covers nothing.
+      Zero for equal boxes. A point or a flipped box stays where its center is that of the target: it covers nothing.
       Held constant: D.
 
     References:
@@ -571,7 +571,7 @@ def focused_wiou_loss(
       ValueError: if an option is not positive.
 
     Gradient:
-      Zero for equal boxes. A point or a flipped box stays where its centre is that of the target. A step
+      Zero for equal boxes. A point or a flipped box stays where its center is that of the target. A step
       against the gradient may raise the loss, as b is not differentiated.
       Held constant: b and D.
 
@@ -628,7 +628,7 @@ def mpdiou_loss(
 def inner_iou_loss(
     predictions: chex.Array, targets: chex.Array, *, ratio: chex.Numeric = 0.7, where: chex.Array | None = None
 ) -> jax.Array:
-    """One minus the IoU of the boxes scaled about their own centres.
+    """One minus the IoU of the boxes scaled about their own centers.
 
     `1 - IoU(scaled boxes)`. Combined forms are sums:
 
@@ -712,7 +712,7 @@ def shape_iou_loss(
 ) -> jax.Array:
     """One minus the shape IoU, for boxes in the plane.
 
-    `1 - IoU + sum(u x^2 / D^2 + (1 - exp(-u c))^4 / 2)` over the axes, where x is the offset of the centre, D the
+    `1 - IoU + sum(u x^2 / D^2 + (1 - exp(-u c))^4 / 2)` over the axes, where x is the offset of the center, D the
     diagonal of the hull, c the difference of the sides over the larger one, and u the weights of the shape of the
     target that `similarity.shape_iou` describes.
 

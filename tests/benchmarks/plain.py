@@ -24,12 +24,12 @@ def overlap_and_union(predictions, targets, ratio=1.0):
 def scaled(boxes, ratio):
     if ratio == 1:
         return corners(boxes)
-    x, y = centre(boxes)
+    x, y = center(boxes)
     w, h = sides(boxes)
     return x - ratio * w / 2, y - ratio * h / 2, x + ratio * w / 2, y + ratio * h / 2
 
 
-def centre(boxes):
+def center(boxes):
     x1, y1, x2, y2 = corners(boxes)
     return (x1 + x2) / 2, (y1 + y2) / 2
 
@@ -52,7 +52,7 @@ def similarity(predictions, targets, ratio=1.0):
 
 
 def squared_distance(predictions, targets):
-    (x, y), (x_star, y_star) = centre(predictions), centre(targets)
+    (x, y), (x_star, y_star) = center(predictions), center(targets)
     return (x - x_star) ** 2 + (y - y_star) ** 2
 
 
@@ -128,7 +128,7 @@ def eiou_loss(predictions, targets):
 
 
 def siou_loss(predictions, targets, theta=4.0):
-    (x, y), (x_star, y_star) = centre(predictions), centre(targets)
+    (x, y), (x_star, y_star) = center(predictions), center(targets)
     (w, h), (w_star, h_star) = sides(predictions), sides(targets)
     width, height = hull(predictions, targets)
     rho = jnp.sqrt(squared_distance(predictions, targets) + EPSILON)
@@ -175,7 +175,7 @@ def balanced_l1_loss(predictions, targets, alpha=0.5, gamma=1.5, beta=1.0):
 
 def bounded_iou_loss(predictions, targets, beta=0.2):
     targets = jax.lax.stop_gradient(targets)
-    (x, y), (x_star, y_star) = centre(predictions), centre(targets)
+    (x, y), (x_star, y_star) = center(predictions), center(targets)
     (w, h), (w_star, h_star) = sides(predictions), sides(targets)
     dx, dy = 2 * jnp.abs(x - x_star), 2 * jnp.abs(y - y_star)
     bounds = [
@@ -233,7 +233,7 @@ def alpha_ciou_loss(predictions, targets, alpha=3.0):
 
 
 def shape_iou_loss(predictions, targets, scale=0.0):
-    (x, y), (x_star, y_star) = centre(predictions), centre(targets)
+    (x, y), (x_star, y_star) = center(predictions), center(targets)
     (w, h), (w_star, h_star) = sides(predictions), sides(targets)
     width, height = hull(predictions, targets)
     ww = 2 * w_star**scale / (w_star**scale + h_star**scale)
