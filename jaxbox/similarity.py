@@ -112,8 +112,8 @@ def _is_known(option: object) -> bool:
 
 
 def _outlives_this(function: object) -> bool:
-    """Whether a function belongs to a module or a class, so that its program can be kept with it."""
-    return "<" not in getattr(function, "__qualname__", "<")
+    """Whether a function belongs to a module, so that its program can be kept: a method would keep its object."""
+    return "<" not in getattr(function, "__qualname__", "<") and not hasattr(function, "__self__")
 
 
 def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:

@@ -97,6 +97,39 @@ def test_clipping_keeps_what_is_inside_the_window():
     np.testing.assert_array_equal(boxes.clip(outside, window), [40, 10, 40, 10])
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (2, 1, 4), (2, 3, 4)])
+def test_a_window_may_be_one_an_image_or_a_box(shape):
+    batch = cases.random_boxes(6, seed=5).reshape(2, 3, 4).astype(np.float32)
+    windows = np.broadcast_to(np.float32([[-1, -1, 0, 0], [0, 0, 1, 1]])[:, None], (2, 3, 4))
+    given = windows if shape == (2, 3, 4) else windows[:, :1].reshape(shape)
+    clipped = boxes.clip(batch, given)
+    for image in range(2):
+        np.testing.assert_array_equal(clipped[image], boxes.clip(batch[image], windows[image, 0]))
+
+
+@pytest.mark.parametrize("convert", [boxes.normalized_to_absolute, boxes.absolute_to_normalized])
+def test_the_size_may_be_one_an_image(convert):
+    batch = cases.random_boxes(6, seed=6).reshape(2, 3, 4).astype(np.float32)
+    sizes = np.array([[3.0, 4.0], [5.0, 7.0]])
+    for given in (sizes, jnp.asarray(sizes), sizes[:, None]):
+        converted = convert(batch, given)
+        for image in range(2):
+            np.testing.assert_allclose(converted[image], convert(batch[image], tuple(sizes[image])), rtol=1e-6)
+    height, width = jnp.array([3.0, 5.0])[:, None], jnp.array([4.0, 7.0])[:, None]
+    np.testing.assert_array_equal(convert(batch, (height, width)), convert(batch, sizes))
+
+
+def test_intervals_are_asked_for_by_name():
+    ends = jnp.array([[1.0, 3.0], [2.0, 2.5]])
+    assert boxes.sides(boxes.Intervals(ends)).tolist() == [[2.0], [0.5]]
+    with pytest.raises(ValueError, match=r"write `jaxbox.boxes.Intervals\(boxes\)`"):
+        boxes.sides(ends)
+    slopes = jax.vmap(jax.grad(lambda x: boxes.area(boxes.Intervals(x))))(ends)
+    np.testing.assert_array_equal(slopes, [[-1, 1], [-1, 1]])
+    mapped = jax.jit(jax.vmap(boxes.area))(boxes.Intervals(ends))
+    np.testing.assert_array_equal(mapped, [2, 0.5])
+
+
 def test_a_window_of_other_dimensions_is_refused():
     with pytest.raises(ValueError, match=r"`window` of shape \(6,\)"):
         boxes.clip(XYXY, jnp.zeros(6))

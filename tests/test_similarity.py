@@ -102,6 +102,62 @@ def test_pairwise_takes_losses_options_and_leading_axes():
     np.testing.assert_allclose(costs[1, 2, 3, 1], loss(a[1, 2, 3], b[1, 2, 1]), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [((3, 4), (5, 2, 4)), ((6, 5, 3, 4), (5, 2, 4)), ((1, 3, 4), (5, 2, 4)), ((3, 4), (0, 4))]
+)
+def test_the_leading_axes_of_sets_broadcast(a, b):
+    sets = [jnp.float32(cases.random_boxes(np.prod(shape[:-1]), seed=7).reshape(shape)) for shape in (a, b)]
+    matrix = similarity.pairwise(similarity.giou)(*sets)
+    lead = np.broadcast_shapes(a[:-2], b[:-2])
+    assert matrix.shape == (*lead, a[-2], b[-2])
+    first, second = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in sets)
+    for place in np.ndindex(*lead):
+        expected = similarity.giou(first[place][:, None], second[place][None])
+        np.testing.assert_allclose(matrix[place], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_masked_rows_and_columns_of_a_matrix_are_0_whatever_they_hold():
+    a, b = (jnp.float32(cases.random_boxes(count, seed=count)) for count in (140, 130))
+    rows, columns = np.arange(140) % 3 > 0, np.arange(130) % 2 > 0
+    weights = jnp.float32(np.random.default_rng(0).normal(size=(140, 130)))
+
+    @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+    def total(a, b):
+        matrix = similarity.pairwise(similarity.giou)(a, b, where=(rows, columns))
+        return jnp.sum(weights * matrix), matrix
+
+    (_, clean), clean_gradients = total(a, b)
+    np.testing.assert_allclose(
+        clean, np.where(rows[:, None] & columns, similarity.giou(a[:, None], b[None]), 0), rtol=1e-5
+    )
+    for garbage in (np.nan, np.inf, 1e38, 0.0):
+        soiled = jnp.where(rows[:, None], a, garbage), jnp.where(columns[:, None], b, garbage)
+        (_, matrix), gradients = total(*soiled)
+        np.testing.assert_array_equal(matrix, clean)
+        for gradient, clean_gradient, keep in zip(gradients, clean_gradients, (rows, columns), strict=True):
+            np.testing.assert_array_equal(gradient, clean_gradient)
+            np.testing.assert_array_equal(gradient[~keep], 0)
+    padding = similarity.pairwise(similarity.iou)(jnp.zeros((2, 4)), jnp.zeros((3, 4)), where=(np.zeros(2, bool), None))
+    np.testing.assert_array_equal(padding, np.zeros((2, 3)))
+
+
+def test_the_sets_of_a_matrix_may_be_intervals_and_their_options_arrays():
+    a, b = (np.float32(cases.random_boxes(count, seed=count, n=1)) for count in (3, 4))
+    matrix = similarity.pairwise(similarity.diou)(boxes.Intervals(a), boxes.Intervals(b))
+    pairs = boxes.Intervals(a[:, None]), boxes.Intervals(b[None])
+    np.testing.assert_allclose(matrix, similarity.diou(*pairs), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"write `boxes.Intervals\(a\)`"):
+        similarity.pairwise(similarity.diou)(a, b)
+    constant = functools.partial(losses.nwd_loss, constant=jnp.float32(3))
+    known = functools.partial(losses.nwd_loss, constant=3.0)
+    four = jnp.float32(cases.random_boxes(4, seed=1))
+    np.testing.assert_allclose(
+        similarity.pairwise(constant)(four, four), similarity.pairwise(known)(four, four), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"`constant` is -1.0"):
+        similarity.pairwise(functools.partial(losses.nwd_loss, constant=-1.0))(four, four)
+
+
 @pytest.mark.parametrize(("a", "b"), [((4,), (3, 4)), ((3, 4), (4,)), ((2, 3, 4), (5, 3, 4))])
 def test_pairwise_refuses_what_are_not_two_sets(a, b):
     with pytest.raises(ValueError, match="but sets of boxes are") as caught:
