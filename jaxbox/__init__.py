@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-MODULES = ("boxes", "losses", "numerics", "plots", "reductions", "similarity", "simulation")
+__all__ = ["boxes", "losses", "numerics", "plots", "reductions", "similarity", "simulation"]
 
 
 def __getattr__(name: str) -> object:
     """Imports a module when it is first asked for: JAX takes a second, in which a command could say nothing."""
-    if name in MODULES:
+    if name in __all__:
         return importlib.import_module(f"jaxbox.{name}")
     raise AttributeError(f"module 'jaxbox' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """The modules, imported or not, and what else is here."""
-    return sorted({*globals(), *MODULES} - {"importlib", "TYPE_CHECKING"})
+    """The modules, imported or not, and the version."""
+    return sorted([*__all__, "__version__"])

@@ -486,7 +486,7 @@ def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) ->
     alpha, gamma = (jnp.asarray(number, e.dtype) for number in (alpha, gamma))
     precision = jnp.finfo(e.dtype)
     # At the ends of this interval the limits are reached, to the last bit.
-    ratio = clip(divide(gamma, alpha), precision.eps, 1e10)
+    ratio = maximum(divide(gamma, maximum(alpha, gamma * 1e-10)), precision.eps)
     alpha = divide(gamma, ratio)
     b = jnp.expm1(minimum(ratio, 20))
     moderate = divide(alpha, b) * log1p_integral(b * e)
@@ -537,11 +537,22 @@ def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable
         if _is_spread(a):
             return all_pairs(lambda y, x: function(x, y))(b, a).T
         # With rows made of the arguments: zeros would not vary over the devices of a `shard_map`, as these do.
-        of_rows, captured = jax.closure_convert(function, jnp.sum(a, axis=0), jnp.sum(b, axis=0))
+        of_rows, captured = _without_closure(function, jnp.sum(a, axis=0), jnp.sum(b, axis=0))
         rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
         return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
 
     return compare_all
+
+
+def _without_closure(function, *examples):
+    """A function whose captured values are arguments. `jax.closure_convert` leaves those that are not real numbers."""
+    program = jax.make_jaxpr(function)(*examples)
+
+    def of_rows(x, y, *captured):
+        (value,) = core.eval_jaxpr(program.jaxpr, captured, x, y)
+        return value
+
+    return of_rows, program.consts
 
 
 def _is_spread(rows):

@@ -21,7 +21,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import core, lax
 
 from jaxbox import _checks, numerics
 
@@ -47,6 +47,10 @@ def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Gi
 
 
 def _weights(value: object, shape: _checks.Shape) -> chex.Array:
+    if isinstance(value, (bool, int, float, np.generic)):
+        raise TypeError(
+            f"`weights` is {value}, but there is one value a box, {shape}. Write `jnp.full({shape}, weights)`."
+        )
     array = _checks.array_of("weights", value)
     if array.dtype == bool:
         raise TypeError("`weights` has dtype bool, which is that of a mask. Write `where=weights`.")
@@ -60,9 +64,9 @@ def _weights(value: object, shape: _checks.Shape) -> chex.Array:
 
 
 def _mean(value: chex.Numeric) -> chex.Array:
-    if isinstance(value, (float, int)):
-        return jnp.float32(value)
-    array = _checks.floats("mean", np.asarray(value) if isinstance(value, np.generic) else value)
+    if isinstance(value, (float, int, np.generic)):
+        value = np.asarray(value, value.dtype if isinstance(value, np.generic) else np.float64)
+    array = _checks.floats("mean", value)
     _checks.assert_shape(
         lambda: chex.assert_rank(array, 0),
         lambda: f"`mean` has shape {array.shape}, but a running mean is one number. Write `jnp.mean(mean)`.",
@@ -78,15 +82,19 @@ def _axes(given: _checks.Given, shape: _checks.Shape) -> _checks.Given:
     if "axis" not in given:
         return known
     axis = given["axis"]
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else axis
+    if isinstance(axis, (np.ndarray, jax.Array)) and not isinstance(axis, core.Tracer):
+        axis = np.asarray(axis).tolist()
+    axes = axis if isinstance(axis, (tuple, list)) or axis is None else (axis,)
     for one in axes or ():
-        if not isinstance(one, (int, np.integer)):
+        if isinstance(one, bool) or not isinstance(one, (int, np.integer)):
             raise TypeError(f"`axis` is {axis!r}, but it is a number or several. Write `axis=0`, for example.")
         if not -len(shape) <= one < len(shape):
+            numbers = f"the axes 0 to {len(shape) - 1}" if shape else "no axis"
             raise ValueError(
-                f"`axis` is {axis}, but values of shape {shape} have the axes 0 to {len(shape) - 1}. Write `axis=None` "
-                "for all of them."
+                f"`axis` is {axis}, but values of shape {shape} have {numbers}. Write `axis=None` for all."
             )
+    if len({int(one) % len(shape) for one in axes or ()}) < len(axes or ()):
+        raise ValueError(f"`axis` is {axis}, which names an axis twice. Write `axis=None` for all.")
     return known | {"axis": None if axes is None else tuple(int(one) for one in axes)}
 
 
@@ -132,7 +140,7 @@ def weighted_mean(
     at_least: chex.Numeric = 0.0,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
-    """The sum of `weights * values` over the sum of the weights; 0 where both are 0.
+    """The sum of `weights * values` over the sum of the weights; 0 where that is 0, or below 1e-31.
 
     A batch without a box then has loss 0 with gradient 0, where the mean of nothing would be NaN. Detectors divide by 1
     at least, so that weights that sum to less are not magnified: that is `at_least=1`.
@@ -178,8 +186,8 @@ def update_mean(
 
     Args:
       mean: the running mean before, a scalar.
-      values: one value of `losses.iou_loss` a box, `[...]`. One that is not finite counts as masked: a batch that went
-        wrong does not stay in the mean.
+      values: one value of `losses.iou_loss` a box, `[...]`. One that is not finite counts as masked, and a mean that is
+        not finite in the dtype of `mean` is left out: a batch that went wrong does not stay.
       momentum: the share of the new values, in `(0, 1)`; may be traced.
       where: boolean mask, `[...]` with axes that may have length 1. Nothing is updated by a batch without a box.
       axis_name: names of the mapped axes to average over as well, inside `shard_map` or `pmap`.
@@ -201,8 +209,9 @@ def update_mean(
     batch_mean = weighted_mean(values, where=counted, axis_name=axis_name)
     count = weighted_sum(jnp.ones_like(values), where=counted, axis_name=axis_name)
     before, momentum = (jnp.asarray(number, batch_mean.dtype) for number in (lax.stop_gradient(mean), momentum))
-    after = jnp.where(count > 0, before + momentum * (batch_mean - before), before)
-    return after.astype(jnp.asarray(mean).dtype)
+    mean = jnp.asarray(lax.stop_gradient(mean))
+    after = (before + momentum * (batch_mean - before)).astype(mean.dtype)
+    return jnp.where((count > 0) & jnp.isfinite(after), after, mean)
 
 
 def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:

@@ -65,7 +65,8 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     Its gradient is that of broadcasting, but for many pairs it is computed some rows at a time, in little memory.
 
     Args:
-      function: a similarity, or a loss: for options write `functools.partial(smooth_l1_loss, beta=0.1)`.
+      function: a similarity, or a loss: for options write `functools.partial(smooth_l1_loss, beta=0.1)`. Any other one
+        is compiled with the matrix, as by `jax.jit`, for as long as that function is kept.
 
     Returns:
       A function of `a`, `[..., N, 2n]`, and `b`, `[..., M, 2n]`, that returns `[..., N, M]`; leading axes broadcast.
@@ -82,9 +83,10 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         )
     of_rows, options = _without_options(function)
     known = {name: value for name, value in options.items() if _is_known(value)}
-    given = {name: value for name, value in options.items() if name not in known}
-    program = _program_of(of_rows) if _outlives_this(of_rows) else _matrix_program(of_rows)
-    layout = getattr(of_rows, "layout", _checks.COORDINATES)
+    check = getattr(of_rows, "check", None)
+    is_ours = isinstance(check, _checks.BoxCheck)
+    program = _program_of(of_rows) if is_ours else _matrix_program(of_rows)
+    layout = check.layout if is_ours else _checks.COORDINATES
 
     def compare_all(
         a: chex.Array, b: chex.Array, *, where: tuple[chex.Array | None, chex.Array | None] | None = None
@@ -93,6 +95,8 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         _checks.assert_sets(sets)
         masks = _checks.two_masks(where, *(rows.shape[:-1] for rows in sets.values()))
         are_intervals = _checks.is_interval(a) or _checks.is_interval(b)
+        checked = _checks.options_of_rows(of_rows, options, list(sets.values()))
+        given = {name: value for name, value in checked.items() if name not in known}
         key = tuple(known.items()), are_intervals, jax.config.jax_debug_infs  # type: ignore[attr-defined]
         return program(key, given, *sets.values(), *masks)
 
@@ -109,11 +113,6 @@ def _is_known(option: object) -> bool:
     """Whether an option can be a constant of a program: it holds no array, and hashes."""
     holds_array = any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(option))
     return not holds_array and option.__hash__ is not None
-
-
-def _outlives_this(function: object) -> bool:
-    """Whether a function belongs to a module, so that its program can be kept: a method would keep its object."""
-    return "<" not in getattr(function, "__qualname__", "<") and not hasattr(function, "__self__")
 
 
 def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -143,9 +142,9 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
             matrix = jax.vmap(matrix)
         values = matrix(*(_repeated(_kept(*rows), batch, 2) for rows in ((a, where_a), (b, where_b))))
         if where_a is not None:
-            values = jnp.where(jnp.expand_dims(_repeated(where_a, batch, 1), -1), values, 0)
+            values = jnp.where(jnp.expand_dims(_repeated(where_a, batch, 1), -1), values, jnp.zeros((), values.dtype))
         if where_b is not None:
-            values = jnp.where(jnp.expand_dims(_repeated(where_b, batch, 1), -2), values, 0)
+            values = jnp.where(jnp.expand_dims(_repeated(where_b, batch, 1), -2), values, jnp.zeros((), values.dtype))
         return values
 
     return jax.jit(matrix_of, static_argnums=0, inline=True)

@@ -133,6 +133,24 @@ def test_an_option_at_its_limit_gives_the_limit_of_the_formula(loss, options, li
     )
 
 
+@pytest.mark.parametrize("alpha", [1e-30, 1e-32, 1e-37])
+def test_a_tiny_alpha_of_a_balanced_error_is_its_limit_with_a_finite_slope(alpha):
+    errors, zeros = jnp.array([0.05, 0.3, 0.99, 1.7]), jnp.zeros(4)
+    np.testing.assert_allclose(losses.balanced_l1_loss(errors, zeros, alpha=alpha), 1.5 * 3.04, rtol=1e-5)
+    for small in (alpha, 1e-25, 1e-20, 1e-10):
+        along = jax.jvp(
+            lambda x: losses.balanced_l1_loss(errors, zeros, alpha=x), (jnp.float32(small),), (jnp.ones(()),)
+        )
+        assert np.all(np.isfinite(along))
+
+
+def test_bounds_that_are_arrays_are_known_inside_a_jit():
+    predictions, targets = (x.astype(np.float32) for x in cases.random_pairs(5, seed=12))
+    lower = jnp.float32(0.1)
+    value = jax.jit(lambda a: losses.focaler_iou_loss(a, targets, lower=lower))(predictions)
+    np.testing.assert_allclose(value, losses.focaler_iou_loss(predictions, targets, lower=0.1), rtol=1e-6)
+
+
 def test_a_balanced_error_whose_exponential_overflows_has_its_value():
     errors = jnp.array([0.05, 0.3, 0.99, 1.7])
     value, slope = jax.value_and_grad(losses.balanced_l1_loss)(errors, jnp.zeros(4), alpha=0.01, gamma=1.5)

@@ -120,11 +120,24 @@ def test_a_value_that_is_not_finite_does_not_stay_in_the_running_mean(bad):
     assert reductions.update_mean(0.7, jnp.full(3, bad), momentum=0.25) == jnp.float32(0.7)
 
 
+@pytest.mark.parametrize(("mean", "bad"), [(jnp.float16(1), 3e6), (jnp.float32(1), 3e38)])
+def test_a_mean_beyond_its_dtype_is_left_out_of_the_running_mean(mean, bad):
+    assert reductions.update_mean(mean, jnp.full(3, bad), momentum=0.5) == 1
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_running_mean_in_double_precision_stays_so():
+    assert reductions.update_mean(np.float64(0.1), np.zeros(3), momentum=0.5).dtype == jnp.float64
+    assert reductions.update_mean(np.float64(0.1), np.zeros(3, np.float32), momentum=0.5).dtype == jnp.float64
+
+
 def test_values_are_averaged_over_the_axes_that_are_asked_for():
     np.testing.assert_allclose(reductions.weighted_mean(VALUES, axis=1), [1.5, 6])
     np.testing.assert_allclose(reductions.weighted_mean(VALUES, where=MASK, axis=(0,)), [2.5, 8])
     np.testing.assert_allclose(reductions.weighted_sum(VALUES, VALUES, axis=-1), [5, 80])
-    np.testing.assert_allclose(reductions.weighted_mean(VALUES, axis=[0, 1]), 3.75)
+    for axes in ([0, 1], np.array([0, 1]), (-1, 0)):
+        np.testing.assert_allclose(reductions.weighted_mean(VALUES, axis=axes), 3.75)
+    np.testing.assert_allclose(reductions.weighted_mean(VALUES, axis=np.array(1)), [1.5, 6])
     assert reductions.weighted_mean(jnp.zeros((2, 0)), axis=1).tolist() == [0, 0]
     with pytest.raises(ValueError, match=r"`axis` is 2, but values of shape \(2, 2\) have the axes 0 to 1"):
         reductions.weighted_mean(VALUES, axis=2)

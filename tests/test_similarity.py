@@ -141,6 +141,81 @@ def test_masked_rows_and_columns_of_a_matrix_are_0_whatever_they_hold():
     np.testing.assert_array_equal(padding, np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("count", [100, 140])  # below and above what is differentiated all at once
+@pytest.mark.parametrize(
+    "image_size", [(480, 640), [480, 640], np.array([480, 640]), jnp.array([480, 640]), jnp.array([480.0, 640.0])]
+)
+def test_whole_numbers_are_options_of_all_pairs(count, image_size):
+    a, b = (jnp.float32(cases.random_boxes(count, seed=seed)) for seed in (40, 41))
+
+    def total(a, image_size):
+        return jnp.sum(similarity.pairwise(functools.partial(similarity.mpdiou, image_size=image_size))(a, b))
+
+    expected = jax.grad(lambda a: jnp.sum(similarity.mpdiou(a[:, None], b[None], image_size=(480.0, 640.0))))(a)
+    np.testing.assert_allclose(jax.grad(total)(a, image_size), expected, rtol=1e-3, atol=1e-4)
+    if not isinstance(image_size, tuple):
+        np.testing.assert_allclose(jax.jit(jax.grad(total))(a, image_size), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_function_of_two_boxes_may_close_over_any_traced_value():
+    a, b = (jnp.float32(cases.random_boxes(140, seed=seed)) for seed in (42, 43))
+
+    def total(a, flag, power):
+        def chosen(x, y):
+            return jnp.where(flag & (power == 3), similarity.giou(x, y) ** 3, 0)
+
+        return jnp.sum(similarity.pairwise(chosen)(a, b))
+
+    expected = jax.grad(lambda a: jnp.sum(similarity.giou(a[:, None], b[None]) ** 3))(a)
+    found = jax.jit(jax.grad(total))(a, jnp.array(True), jnp.int32(3))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    mapped = jax.vmap(jax.grad(total), (None, 0, None))(a, jnp.array([True, False]), jnp.int32(3))
+    np.testing.assert_allclose(mapped[0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(mapped[1], 0)
+
+
+@pytest.mark.parametrize(
+    ("alike", "option", "value"),
+    [
+        (similarity.nwd, "constant", np.float64(-1)),
+        (similarity.nwd, "constant", np.array(1e-50)),
+        (losses.log_iou_loss, "floor", np.float64(0)),
+        (similarity.alpha_iou, "alpha", jnp.float32(-1)),
+        (similarity.inner_iou, "ratio", np.float32(0)),
+        (similarity.siou, "theta", jnp.int32(0)),
+        (similarity.shape_iou, "scale", -2),
+        (similarity.focaler_iou, "lower", jnp.float32(0.97)),
+        (losses.smooth_l1_loss, "beta", True),
+    ],
+)
+def test_an_option_of_all_pairs_is_refused_as_in_a_call(alike, option, value):
+    box = jnp.float32(cases.random_boxes(2, seed=44))
+    for call in (
+        lambda: alike(box, box, **{option: value}),
+        lambda: similarity.pairwise(functools.partial(alike, **{option: value}))(box, box),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"`{option}` "):
+            call()
+
+
+def test_a_matrix_of_somebodys_function_is_made_of_what_it_is_now():
+    factor = [1.0]
+
+    def cost(a, b):
+        return factor[0] * similarity.giou(a, b)
+
+    box = jnp.float32(cases.random_boxes(3, seed=45))
+    once = similarity.pairwise(cost)(box, box)
+    factor[0] = 2.0
+    np.testing.assert_allclose(similarity.pairwise(cost)(box, box), 2 * once, rtol=1e-6)
+
+
+def test_a_masked_matrix_keeps_its_dtype():
+    box, keep = jnp.float32(cases.random_boxes(3, seed=46)), (np.ones(3, bool), None)
+    overlaps = similarity.pairwise(lambda a, b: similarity.iou(a, b) > 0.5)
+    assert overlaps(box, box, where=keep).dtype == bool
+
+
 def test_the_sets_of_a_matrix_may_be_intervals_and_their_options_arrays():
     a, b = (np.float32(cases.random_boxes(count, seed=count, n=1)) for count in (3, 4))
     matrix = similarity.pairwise(similarity.diou)(boxes.Intervals(a), boxes.Intervals(b))

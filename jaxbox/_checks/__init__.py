@@ -34,11 +34,13 @@ from jaxbox._checks.arrays import (
     two_masks,
 )
 from jaxbox._checks.calls import (
+    BoxCheck,
     Function,
     Given,
     checked,
     from_outside,
     of_boxes,
+    options_of_rows,
     pairs,
 )
 from jaxbox._checks.options import (

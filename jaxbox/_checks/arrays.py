@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = Any  # of JAX or NumPy
+ONE_A_BOX = "one value a box"
 Shape = tuple[Any, ...]  # of whole numbers, or of the symbols of `jax.export`
 
 
@@ -30,15 +31,26 @@ def array_of(name: str, value: object) -> Array:
     value = unwrapped(value)
     if isinstance(value, (jax.Array, np.ndarray)):
         return value
-    kind = "None" if value is None else f"a {type(value).__name__}"
     remedy = f" Write `jnp.asarray({name}, jnp.float32)`." if has_numbers(value) else ""
-    raise TypeError(f"`{name}` is {kind}, not an array.{remedy}")
+    raise TypeError(f"`{name}` is {kind(value)}, not an array.{remedy}")
 
 
 def unwrapped(value: object) -> object:
     if isinstance(value, (jax.Array, np.ndarray)) or not hasattr(value, "__jax_array__"):
         return value
+    if is_interval(value):
+        return unwrapped(value.ends)  # type: ignore[attr-defined]
     return value.__jax_array__()  # type: ignore[attr-defined]
+
+
+def kind(value: object) -> str:
+    """What a value is, for a message."""
+    if value is None:
+        return "None"
+    if isinstance(value, (jax.Array, np.ndarray)):
+        return f"an array of shape {value.shape}"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
 def has_numbers(value: object) -> bool:
@@ -68,9 +80,9 @@ def floats(name: str, value: object) -> Array:
             f"`{name}` has dtype {array.dtype}, but only floating point has a gradient. "
             f"Write `{name}{real}.astype(jnp.float32)`."
         )
-    if isinstance(array, np.ndarray) and array.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
+    if isinstance(array, np.ndarray) and array.dtype.itemsize >= 8:
         with np.errstate(over="ignore", under="ignore"):  # as JAX does, without NumPy's warning
-            return array.astype(np.float32)
+            return array.astype(np.float64 if jax.config.read("jax_enable_x64") else np.float32)
     return array
 
 
@@ -132,10 +144,9 @@ def laid_out(name: str, value: object, layout: Layout) -> Array:
     length = array.shape[-1] if array.ndim else 0
     if layout is COORDINATES:
         if length == 0:
-            raise ValueError(
-                f"`{name}` has shape {array.shape}, but its last axis must hold coordinates."
-                + (f" Write `{name}[..., None]`." if array.ndim == 0 or array.size else "")
-            )
+            raise ValueError(f"`{name}` has shape {array.shape}, but its last axis must hold coordinates.")
+    elif is_interval(value) and length != 2:
+        raise ValueError(f"`{name}` are intervals of shape {array.shape}, but an interval is `[..., 2]`: two ends.")
     elif length == 2 and layout is PLANE and array.shape[-2:] != (2, 2):
         raise ValueError(_no_plane(name, array.shape))
     elif length == 2 and is_interval(value) and layout is not PLANE:
@@ -204,8 +215,8 @@ def assert_equal_shapes(arrays: Mapping[str, Array], remedy: Callable[[], str]) 
         said = f"Got {_shapes(arrays)}, but a loss takes pairs and does not broadcast."
         names = list(arrays)
         try:
-            common = np.broadcast_shapes(*(array.shape for array in arrays.values()))
-        except ValueError:
+            common = jnp.broadcast_shapes(*(array.shape for array in arrays.values()))
+        except (TypeError, ValueError):
             return said + remedy()
         whole = [name for name in names if arrays[name].shape == common]
         short = [name for name in names if arrays[name].shape != common]
@@ -216,12 +227,12 @@ def assert_equal_shapes(arrays: Mapping[str, Array], remedy: Callable[[], str]) 
     assert_shape(lambda: chex.assert_equal_shape(list(arrays.values())), message)
 
 
-def assert_broadcast(arrays: Mapping[str, Array], remedy: Callable[[], str], *, own: int = 1) -> None:
+def assert_broadcast(arrays: Mapping[str, Array], wanted: Callable[[], str], *, own: int = 1) -> None:
     """Asserts that the leading axes of two arrays of boxes broadcast.
 
     Args:
       arrays: by the names of the caller's arguments, which the message repeats.
-      remedy: what to write instead.
+      wanted: how the message goes on.
       own: how many axes at the end are not among them.
 
     Raises:
@@ -237,7 +248,7 @@ def assert_broadcast(arrays: Mapping[str, Array], remedy: Callable[[], str], *, 
             if one != 1 and other != 1:
                 chex.assert_equal(one, other)
 
-    assert_shape(holds, lambda: f"Got {_shapes(arrays)}, whose leading axes do not broadcast.{remedy()}")
+    assert_shape(holds, lambda: f"Got {_shapes(arrays)}, {wanted()}")
 
 
 def assert_sets(sets: Mapping[str, Array]) -> None:
@@ -250,11 +261,11 @@ def assert_sets(sets: Mapping[str, Array]) -> None:
       ValueError: if they do not.
     """
     assert_one_dimension(sets)
-    said = f"Got {_shapes(sets)}, but sets of boxes are `[..., N, 2n]` and `[..., M, 2n]`"
+    wanted = "but sets of boxes are `[..., N, 2n]` and `[..., M, 2n]`, with leading axes that broadcast."
     for name, boxes in sets.items():
         if boxes.ndim < 2:
-            raise ValueError(f"{said}. For a set of one box write `{name}[None]`.")
-    assert_broadcast(sets, lambda: f" {said}, with leading axes that broadcast.", own=2)
+            raise ValueError(f"Got {_shapes(sets)}, {wanted} For a set of one box write `{name}[None]`.")
+    assert_broadcast(sets, lambda: wanted, own=2)
 
 
 def assert_one_dimension(arrays: Mapping[str, Array]) -> None:
@@ -277,7 +288,7 @@ def _shapes(arrays: Mapping[str, Array]) -> str:
     return " and ".join(f"`{name}` of shape {array.shape}" for name, array in arrays.items())
 
 
-def fitted(name: str, array: Array, leading: Shape, *, what: str = "one value a box") -> Array:
+def fitted(name: str, array: Array, leading: Shape, *, what: str = ONE_A_BOX) -> Array:
     """Asserts that an array has one value a box. Axes of length 1 are repeated.
 
     Args:
@@ -297,7 +308,7 @@ def fitted(name: str, array: Array, leading: Shape, *, what: str = "one value a 
 
     def holds() -> None:
         chex.assert_equal(len(array.shape), len(leading))
-        for length, wanted in zip(array.shape, leading, strict=True):
+        for length, wanted in zip(array.shape, leading, strict=False):
             if length != 1:
                 chex.assert_equal(length, wanted)
 
@@ -319,15 +330,28 @@ def exactly(name: str, array: Array, leading: Shape) -> Array:
     Raises:
       ValueError: if the shape is another one.
     """
-    assert_shape(
-        lambda: chex.assert_equal(array.shape, leading), lambda: _does_not_fit(name, array, leading, "one value a box")
-    )
+
+    def message() -> str:
+        said = f"`{name}` has shape {array.shape}, but there is one value a box, {leading}."
+        for missing in range(len(leading) + 1):  # of axes at the end, which others may have the rows before
+            try:
+                repeated = jnp.broadcast_shapes((*array.shape, *(1,) * missing), leading)
+            except (TypeError, ValueError):
+                continue
+            if repeated == leading:
+                ends = f"[..., {', '.join(['None'] * missing)}]" * bool(missing)
+                return f"{said} If that is meant, write `jnp.broadcast_to({name}{ends}, {leading})`."
+        return _does_not_fit(name, array, leading, ONE_A_BOX)
+
+    assert_shape(lambda: chex.assert_equal(array.shape, leading), message)
     return array
 
 
 def _does_not_fit(name: str, array: Array, leading: Shape, what: str) -> str:
     shape = array.shape
     said = f"`{name}` has shape {shape}, but there is {what}, {leading}."
+    if what != ONE_A_BOX and not leading:
+        return said
     if shape[:-1] == leading and shape:
         if shape[-1] == 1:
             return f"{said} Write `{name}[..., 0]`."
@@ -363,7 +387,9 @@ def mask(value: object, leading: Shape, name: str = "where") -> Array:
     array: Array = unwrapped(value)
     if not isinstance(array, (jax.Array, np.ndarray)):
         remedy = f" Write `jnp.asarray({name}, bool)`." if has_numbers(value) else ""
-        raise TypeError(f"`{name}` is a {type(value).__name__}, not an array.{remedy}")
+        if np.ndim(value) == 0 and isinstance(value, (bool, int, np.generic)):  # type: ignore[arg-type]
+            remedy = f" Write `jnp.full({leading}, {name}, bool)`."
+        raise TypeError(f"`{name}` is {kind(value)}, not an array.{remedy}")
     if array.dtype != bool:
         raise TypeError(
             f"`{name}` has dtype {array.dtype}, but a mask is boolean. Write `{name} != 0`; "
@@ -390,14 +416,40 @@ def two_masks(where: object, leading: Shape, other_leading: Shape) -> tuple[Arra
     if where is None:
         return None, None
     if not (isinstance(where, (tuple, list)) and len(where) == 2):
-        remedy = " Write `where=(where, None)` for the rows alone."
-        if getattr(where, "shape", None) == other_leading != leading:
+        shape = getattr(where, "shape", None)
+        remedy = " Write `where=(where, None)` for the rows alone." if shape == leading else ""
+        if shape == other_leading != leading:
             remedy = " Write `where=(None, where)` for the columns alone."
         raise TypeError(
-            f"`where` is a {type(where).__name__}, but all pairs take two masks: one of `a`, {leading}, and one of "
+            f"`where` is {kind(where)}, but all pairs take two masks: one of `a`, {leading}, and one of "
             f"`b`, {other_leading}, or None.{remedy}"
         )
     return mask(where[0], leading, "where[0]"), mask(where[1], other_leading, "where[1]")
+
+
+def window_of(name: str, value: object, boxes: Array) -> Array:
+    """The windows of boxes that an argument is.
+
+    Args:
+      name: of the argument, which the message repeats.
+      value: the argument.
+      boxes: `[..., 2n]`.
+
+    Returns:
+      An array of JAX or NumPy, `[..., 2n]`.
+
+    Raises:
+      TypeError: if it is no array, or not of floating point.
+      ValueError: if its last axis holds no box.
+    """
+    array = floats(name, value)
+    if array.ndim and 2 * array.shape[-1] == boxes.shape[-1]:
+        raise ValueError(
+            f"`{name}` has shape {array.shape}, but a window is a box `[..., {boxes.shape[-1]}]`, the low corner and "
+            "then the high corner. Of a window from the origin write "
+            f"`jnp.concatenate([jnp.zeros_like({name}), {name}], axis=-1)`."
+        )
+    return laid_out(name, value, BOXES)
 
 
 def expanded(name: str, array: Array, leading: Shape) -> Array:

@@ -1,6 +1,7 @@
 """How a formula becomes a public function: what is checked at each call, and how it then runs."""
 
 import contextvars
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from jaxbox._checks.arrays import (
     expanded,
     laid_out,
     mask,
+    window_of,
 )
 from jaxbox._checks.options import LEAST_WIDTH, Interval, option, size_of_image
 
@@ -85,7 +87,7 @@ def checked(check: Check) -> Callable[[Function], Function]:
                 return compiled(tuple(known.items()), jax.config.jax_debug_infs, rest)  # type: ignore[attr-defined]
             raise TypeError(said)
 
-        call.layout = getattr(check, "layout", COORDINATES)  # type: ignore[attr-defined]
+        call.check, call.defaults = check, defaults  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate
@@ -152,45 +154,95 @@ def of_boxes(
     Returns:
       A check for `checked`.
     """
-    check = functools.partial(_check_boxes, names, layout, equal, window, ordered, options or {})
-    check.layout = layout  # type: ignore[attr-defined]
-    return check
+    return BoxCheck(names, layout, equal, window, ordered, options or {})
 
 
-def _check_boxes(
-    names: Sequence[str],
-    layout: Layout,
-    equal: bool,
-    window: str | None,
-    ordered: Sequence[str],
-    intervals: Mapping[str, Interval],
-    function: str,
-    given: Given,
-    untouched: Given,
-) -> Given:
-    arrays = {name: laid_out(name, given[name], layout) for name in names}
-    windows = {}
-    if window is not None and given[window] is not None:
-        windows = {window: laid_out(window, given[window], layout)}
-    if layout is not COORDINATES:
-        assert_one_dimension(arrays | windows)
+@dataclasses.dataclass(frozen=True)
+class BoxCheck:
+    """The check of a function of boxes; the attributes are the arguments of `of_boxes`."""
 
-    def remedy() -> str:
-        return _all_with_all(function, given, intervals, arrays)
+    names: Sequence[str]
+    layout: Layout
+    equal: bool
+    window: str | None
+    ordered: Sequence[str]
+    options: Mapping[str, Interval]
 
-    if equal:
-        assert_equal_shapes(arrays, remedy)
-    elif len(names) == 2:
-        assert_broadcast(arrays, remedy)
-    leading = jnp.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
-    if "where" in given:
-        given["where"] = mask(given["where"], leading)
-    known = _options(given, untouched, list(arrays.values()), leading, intervals, ordered)
-    given |= arrays | {name: expanded(name, array, leading) for name, array in windows.items()}
-    return known
+    def __call__(self, function: str, given: Given, untouched: Given) -> Given:
+        """Checks the arguments of a call, as `checked` wants it."""
+        arrays = {name: laid_out(name, given[name], self.layout) for name in self.names}
+        windows = {}
+        if self.window is not None and given[self.window] is not None:
+            windows = {self.window: window_of(self.window, given[self.window], arrays[self.names[0]])}
+        if self.layout is not COORDINATES:
+            assert_one_dimension(arrays | windows)
+
+        def remedy() -> str:
+            passed = {name: given[name] for name in (*self.options, "image_size") if name in given}
+            return _all_with_all(function, {name: passed[name] for name in passed if name not in untouched}, arrays)
+
+        if self.equal:
+            assert_equal_shapes(arrays, remedy)
+        elif len(self.names) == 2:
+            assert_broadcast(arrays, lambda: f"whose leading axes do not broadcast.{remedy()}")
+        leading = jnp.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
+        if "where" in given:
+            given["where"] = mask(given["where"], leading)
+        known = self.check_options(given, untouched, list(arrays.values()), leading)
+        given |= arrays | {name: expanded(name, array, leading) for name, array in windows.items()}
+        return known
+
+    def check_options(self, given: Given, untouched: Given, arrays: Sequence[Array], leading: Shape) -> Given:
+        """Replaces options by numbers, and returns those that the formula may know."""
+        dtype = dtype_to_compute_in(arrays)
+        known = {}
+        asked = [given.get(name) for name in self.ordered]
+        for name, interval in self.options.items():
+            if name in untouched or name not in given:
+                continue
+            value = given[name]
+            given[name] = option(name, value, interval, leading, dtype)
+            if interval.is_exponent and isinstance(value, (int, float)) and value in (2, 3, 4):
+                known[name] = int(value)
+        if "image_size" in given:
+            given["image_size"] = size_of_image(given["image_size"], arrays[0].shape[-1] // 2, leading, dtype)
+        if self.ordered and not _are_ordered(*(given[name] for name in self.ordered)):
+            lower, upper = self.ordered
+            raise ValueError(
+                f"`{lower}` is {asked[0]}, but it must be below `{upper}`, which is {asked[1]}, by {LEAST_WIDTH} at "
+                f"least. Write `{lower}=0.0`, for example."
+            )
+        return known
 
 
-def _all_with_all(function: str, given: Given, intervals: Mapping[str, Interval], arrays: Mapping[str, Array]) -> str:
+def _are_ordered(lower: Array, upper: Array) -> bool:
+    """Whether one bound is below the other, as far as their values are known."""
+    if isinstance(lower, core.Tracer) or isinstance(upper, core.Tracer):
+        return True
+    return bool(np.all(np.asarray(lower) + LEAST_WIDTH <= np.asarray(upper)))
+
+
+def options_of_rows(function: Callable[..., Any], options: Given, arrays: Sequence[Array]) -> Given:
+    """The options of a function of two boxes that all pairs have, checked as a call of it checks them.
+
+    Args:
+      function: if it is none of `checked`, its options stay what they are.
+      options: by name.
+      arrays: the boxes.
+
+    Returns:
+      Numbers, by name.
+    """
+    check = getattr(function, "check", None)
+    if not isinstance(check, BoxCheck):
+        return options
+    defaults: Given = function.defaults  # type: ignore[attr-defined]
+    given = defaults | options
+    check.check_options(given, defaults.keys() - options.keys(), arrays, ())  # type: ignore[arg-type]
+    return {name: given[name] for name in options}
+
+
+def _all_with_all(function: str, options: Given, arrays: Mapping[str, Array]) -> str:
     first, second = arrays
     try:
         jnp.broadcast_shapes(*(array.shape[:-2] for array in arrays.values()))
@@ -198,44 +250,16 @@ def _all_with_all(function: str, given: Given, intervals: Mapping[str, Interval]
         return ""
     if min(array.ndim for array in arrays.values()) < 2:
         return ""
-    options = {
-        name: given[name] for name in (*intervals, "image_size") if isinstance(given.get(name), (int, float, tuple))
-    }
     called = function
     if options:
-        called = f"functools.partial({function}, {', '.join(f'{name}={value}' for name, value in options.items())})"
+        written = ", ".join(f"{name}={_as_code(name, value)}" for name, value in options.items())
+        called = f"functools.partial({function}, {written})"
     return f" To compare all with all write `similarity.pairwise({called})({first}, {second})`."
 
 
-def _options(
-    given: Given,
-    untouched: Given,
-    arrays: Sequence[Array],
-    leading: Shape,
-    intervals: Mapping[str, Interval],
-    ordered: Sequence[str],
-) -> Given:
-    """Replaces options by numbers, and returns those that the formula may know."""
-    dtype = dtype_to_compute_in(arrays)
-    known = {}
-    asked = [given[name] for name in ordered]
-    for name, interval in intervals.items():
-        value = given[name]
-        if name in untouched:
-            continue
-        given[name] = option(name, value, interval, leading, dtype)
-        if interval.is_exponent and isinstance(value, (int, float)) and value in (1, 2, 3, 4):
-            known[name] = int(value)
-    if "image_size" in given:
-        given["image_size"] = size_of_image(given["image_size"], arrays[0].shape[-1] // 2, leading, dtype)
-    if ordered:
-        lower, upper = (given[name] for name in ordered)
-        if not any(isinstance(bound, core.Tracer) for bound in (lower, upper)) and not np.all(
-            lower + LEAST_WIDTH <= upper
-        ):
-            raise ValueError(
-                f"`{ordered[0]}` is {asked[0]}, but it must be below `{ordered[1]}`, which is {asked[1]}, by "
-                f"{LEAST_WIDTH} at least. "
-                f"Write `{ordered[0]}=0.0`, for example."
-            )
-    return known
+def _as_code(name: str, value: object) -> str:
+    """How to write an option: as a number, or by its name if it is an array."""
+    if isinstance(value, (int, float)):
+        return repr(float(value)) if np.isfinite(value) else f'float("{value}")'
+    is_plain = isinstance(value, (tuple, list)) and all(isinstance(number, (int, float)) for number in value)
+    return repr(value) if is_plain else name

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core
 
-from jaxbox._checks.arrays import Array, Shape, expanded, fitted, has_numbers, is_floating, unwrapped
+from jaxbox._checks.arrays import Array, Shape, expanded, fitted, has_numbers, is_floating, kind, unwrapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,16 +67,15 @@ def option(name: str, value: object, interval: Interval, leading: Shape, dtype: 
         numbers = value
     elif isinstance(value, (float, int, np.ndarray, np.generic)):
         with np.errstate(over="ignore", under="ignore"):
-            numbers = np.asarray(value)
+            numbers = np.asarray(_within_reach(value) if type(value) is int else value)
             numbers = numbers.astype(dtype) if numbers.dtype.kind in "fiuV" else numbers
     else:
-        raise TypeError(
-            f"`{name}` is {value!r}, a {type(value).__name__}, but it is a number.{_as_number(name, value)}"
-        )
+        remedy = "" if interval.example is None else _as_number(name, value)
+        raise TypeError(f"`{name}` is {value!r}, {kind(value)}, but it is a number.{remedy}")
     if not (is_floating(numbers.dtype) or jnp.issubdtype(numbers.dtype, jnp.integer)):
         raise TypeError(f"`{name}` has dtype {numbers.dtype}, but it is a number. Write `{name}={interval.example}`.")
     if numbers.shape:
-        fitted(name, numbers, leading, what="one number in all, or one a box")
+        fitted(name, numbers, leading, what="one number in all, or one a box" if leading else "one number in all")
     if not isinstance(value, core.Tracer):
         if isinstance(numbers, jax.Array):
             with np.errstate(over="ignore", under="ignore"):
@@ -87,6 +86,13 @@ def option(name: str, value: object, interval: Interval, leading: Shape, dtype: 
         if not np.all(fine):
             raise ValueError(_bad_value(name, value, known, fine, interval))
     return numbers if numbers.dtype == dtype else numbers.astype(dtype)
+
+
+def _within_reach(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else -float("inf")
 
 
 def _as_number(name: str, value: object) -> str:
@@ -141,10 +147,12 @@ def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Arr
         )
     if count != n:
         if isinstance(size, list):
-            whole = tuple(value[:n]) if count > n else tuple(value) * n if count == 1 else ()
+            channels_first = count > n and value[0] in (1, 3, 4)
+            some = value[-n:] if channels_first else value[:n]
+            whole = tuple(some) if count > n else tuple(value) * n if count == 1 else ()
             cut = f" Write `image_size={whole}`." if whole else ""
         else:
-            cut = f" Write `image_size[..., :{n}]`." if count > n else ""
+            cut = f" If they come first write `image_size[..., :{n}]`." if count > n else ""
         raise ValueError(
             f"`image_size` is {value}, but boxes of {2 * n} numbers need {n} numbers, the last one along x: the shape "
             f"of the image without its channels.{cut}"

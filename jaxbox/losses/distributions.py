@@ -15,13 +15,13 @@ __all__ = ["distribution_focal_loss", "expected_bin", "gaussian_box_loss"]
 
 def _check_distribution(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
     logits, targets = (_checks.floats(name, given[name]) for name in ("logits", "targets"))
-    if logits.ndim == 0 or logits.shape[-1] < 2:
+    if logits.ndim == 0 or (isinstance(logits.shape[-1], int) and logits.shape[-1] < 2):
         raise ValueError(
             f"`logits` has shape {logits.shape}, but a distribution needs at least 2 bins in the last axis."
         )
     leading = logits.shape[:-1]
     sides, numbers = targets.shape[-1] if targets.ndim else 1, logits.shape[-1]
-    if targets.shape == (*leading, sides) and sides > 1 and numbers % sides == 0:
+    if targets.shape == (*leading, sides) and sides > 1 and numbers % sides == 0 and numbers > sides:
         raise ValueError(
             f"`logits` has shape {logits.shape} and `targets` {targets.shape}, but there are the logits of one target "
             f"in the last axis. If these are {sides} targets in a row write "

@@ -65,7 +65,8 @@ def sum_over_coordinates(
     def of_one(prediction: jax.Array, target: jax.Array, *rest: jax.Array) -> jax.Array:
         return function(prediction - target, *rest)
 
-    if jnp.shape(predictions)[-1] > FEW:
+    length = jnp.shape(predictions)[-1]
+    if not isinstance(length, int) or length > FEW:  # or a symbol of `jax.export`
         of_all = jax.vmap(of_one, in_axes=-1, out_axes=-1)
         return jnp.sum(of_all(*numerics.promote(predictions, targets, *others)), axis=-1)
     return numerics.seam(numerics.total(map(of_one, *numerics.unstack(predictions, targets, *others))))
