@@ -357,7 +357,8 @@ def siou(a: chex.Array, b: chex.Array, *, theta: chex.Numeric = 4.0) -> jax.Arra
     Args:
       a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 4]`; leading axes broadcast against `a`.
-      theta: how little small differences of the sides count; above 0, may be traced.
+      theta: how little small differences of the sides count; above 0,
+        `()` or one a pair, may be traced.
 
     Returns:
       A dimensionless similarity, `[...]`, in `(-2, 1]`; 1 only for equal boxes.
@@ -394,7 +395,7 @@ def alpha_iou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> jax
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a pair, may be traced. Above 1 good boxes weigh more.
 
     Returns:
       A dimensionless similarity, `[...]`, in `[0, 1]`; 1 only for equal boxes.
@@ -420,7 +421,7 @@ def alpha_giou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a pair, may be traced. Above 1 good boxes weigh more.
 
     Returns:
       A dimensionless similarity, `[...]`, in `[-1, 1]`; 1 only for equal boxes.
@@ -447,7 +448,7 @@ def alpha_diou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a pair, may be traced. Above 1 good boxes weigh more.
 
     Returns:
       A dimensionless similarity, `[...]`, in `(-1, 1]`; 1 only for equal boxes.
@@ -474,7 +475,7 @@ def alpha_ciou(a: chex.Array, b: chex.Array, *, alpha: chex.Numeric = 3.0) -> ja
     Args:
       a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 4]`; leading axes broadcast against `a`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a pair, may be traced. Above 1 good boxes weigh more.
 
     Returns:
       A dimensionless similarity, `[...]`, in `(-2, 1]`; 1 only for equal boxes.
@@ -505,7 +506,8 @@ def mpdiou(a: chex.Array, b: chex.Array, *, image_size: chex.Array | Sequence[ch
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      image_size: the shape of the image, `(height, width)`, in the unit of the boxes; may be traced.
+      image_size: the shape of the image, `(height, width)`, in the unit of the boxes; may be traced. An array
+        `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
 
     Returns:
       A dimensionless similarity, `[...]`, in `(-inf, 1]`; above -2 inside the image, and 1 only for equal boxes.
@@ -538,13 +540,13 @@ def inner_iou(a: chex.Array, b: chex.Array, *, ratio: chex.Numeric = 0.7) -> jax
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      ratio: what the sides are multiplied by; above 0, may be traced.
+      ratio: what the sides are multiplied by; from 1e-15 to 1e15, `()` or one a pair, may be traced.
 
     Returns:
       A dimensionless similarity, `[...]`, in `[0, 1]`; 1 only for equal boxes.
 
     Raises:
-      ValueError: if `ratio` is not positive.
+      ValueError: if `ratio` is outside these bounds.
 
     Gradient:
       Zero at `a == b`, and where the scaled boxes are apart.
@@ -564,14 +566,14 @@ def focaler_iou(a: chex.Array, b: chex.Array, *, lower: chex.Numeric = 0.0, uppe
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      lower: the IoU that becomes 0; may be traced.
-      upper: the IoU that becomes 1, above `lower`; may be traced.
+      lower: the IoU that becomes 0; from 0 on, `()` or one a pair, may be traced.
+      upper: the IoU that becomes 1; 1 or below, and above `lower` by 1e-6 at least; `()` or one a pair, may be traced.
 
     Returns:
       A dimensionless similarity, `[...]`, in `[0, 1]`; 1 from `upper` on.
 
     Raises:
-      ValueError: if `lower` is not below `upper`.
+      ValueError: if `lower` is not below `upper`, or one is no IoU.
 
     Gradient:
       Zero for an IoU outside the interval, so that a box stays where its IoU reaches `upper`.
@@ -598,7 +600,7 @@ def shape_iou(a: chex.Array, b: chex.Array, *, scale: chex.Numeric = 0.0) -> jax
     Args:
       a: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 4]`; leading axes broadcast against `a`.
-      scale: how much the shape counts, not negative; may be traced. 0 makes both weights 1.
+      scale: how much the shape counts, not negative; `()` or one a pair, may be traced. 0 makes both weights 1.
 
     Returns:
       A dimensionless similarity, `[...]`, in `(-3, 1]`; 1 only for equal boxes.
@@ -669,13 +671,14 @@ def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
     Args:
       a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-      constant: the unit of the distance, about the mean side of the boxes, in their unit; above 0, may be traced.
+      constant: the unit of the distance, about the mean side of the boxes, in their unit; from 1e-15 to
+        1e15, `()` or one a pair, may be traced.
 
     Returns:
       A dimensionless similarity, `[...]`, in `(0, 1]`; 1 only for equal boxes.
 
     Raises:
-      ValueError: if `constant` is not positive.
+      ValueError: if `constant` is outside these bounds.
 
     Gradient:
       Zero at `a == b`, although the slope is not 0 near it.

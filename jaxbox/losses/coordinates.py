@@ -159,15 +159,16 @@ def balanced_l1_loss(
       predictions: coordinates in any layout and unit, `[..., k]`.
       targets: coordinates in the same layout and unit, `[..., k]`.
       alpha: slope scale near 0; above 0, `()` or one a box, may be traced. Infinity gives a parabola.
-      gamma: slope far from 0; above 0, `()` or one a box, may be traced.
-      beta: where the straight part begins, in the unit of the coordinates; above 0, `()` or one a box, may be traced.
+      gamma: slope far from 0; from 1e-15 to 1e15, `()` or one a box, may be traced.
+      beta: where the straight part begins, in the unit of the coordinates; from 1e-15 to 1e15, `()` or one
+        a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       The loss in the unit of the coordinates, `[...]`, in `[0, inf)`.
 
     Raises:
-      ValueError: if an option is not positive.
+      ValueError: if an option is outside its bounds.
 
     Gradient:
       `alpha ln(b |d| / beta + 1)` with the sign of d, up to gamma; 0 where d is 0.

@@ -115,14 +115,14 @@ def log_iou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      floor: the least IoU that counts, in `(0, 1)`; may be traced.
+      floor: the least IoU that counts; from 1e-30 on and below 1, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       A dimensionless loss, `[...]`, in `[0, -ln floor]`; 0 only for equal boxes.
 
     Raises:
-      ValueError: if `floor` is not between 0 and 1.
+      ValueError: if `floor` is outside these bounds.
 
     Gradient:
       Zero for equal boxes, and for an IoU below the floor: for boxes that are apart or only touch, and for a point, a
@@ -148,7 +148,7 @@ def bounded_iou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      beta: where smooth L1 becomes straight, not negative; may be traced.
+      beta: where smooth L1 becomes straight, not negative; `()` or one a box, may be traced. Infinity gives 0.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -281,7 +281,7 @@ def focal_eiou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      gamma: the power; above 0, may be traced.
+      gamma: the power; above 0, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -316,7 +316,7 @@ def extended_iou_loss(
     Args:
       predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 4]`.
-      smooth: where smooth L1 becomes straight, not negative; may be traced.
+      smooth: where smooth L1 becomes straight, not negative; `()` or one a box, may be traced. Infinity gives 0.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -351,7 +351,8 @@ def siou_loss(
     Args:
       predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 4]`.
-      theta: how little small differences of the sides count; above 0, may be traced.
+      theta: how little small differences of the sides count; above 0,
+        `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -381,7 +382,7 @@ def alpha_iou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a box, may be traced. Above 1 good boxes weigh more.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -412,7 +413,7 @@ def alpha_giou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a box, may be traced. Above 1 good boxes weigh more.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -443,7 +444,7 @@ def alpha_diou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a box, may be traced. Above 1 good boxes weigh more.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -475,7 +476,7 @@ def alpha_ciou_loss(
     Args:
       predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 4]`.
-      alpha: the power; above 0, may be traced. Above 1 good boxes weigh more.
+      alpha: the power; above 0, `()` or one a box, may be traced. Above 1 good boxes weigh more.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -559,16 +560,17 @@ def focused_wiou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      mean_loss: running mean of `iou_loss`, above 0; may be traced.
-      alpha: base of the weight; 1 or above, may be traced. Below 1 the weight would grow with the outlier degree.
-      delta: the outlier degree whose weight is 1; above 0, may be traced.
+      mean_loss: running mean of `iou_loss`; from 1e-15 to 1e15, `()` or one a box, may be traced.
+      alpha: base of the weight; from 1 to 1e15, `()` or one a box, may be traced. Below 1 the weight would
+        grow with the outlier degree.
+      delta: the outlier degree whose weight is 1; from 1e-15 to 1e15, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       A dimensionless loss, `[...]`, in `[0, inf)`; 0 only for equal boxes.
 
     Raises:
-      ValueError: if an option is not positive.
+      ValueError: if an option is outside its bounds.
 
     Gradient:
       Zero for equal boxes. A point or a flipped box stays where its center is that of the target. A step
@@ -605,7 +607,8 @@ def mpdiou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      image_size: the shape of the image, `(height, width)`, in the unit of the boxes; may be traced.
+      image_size: the shape of the image, `(height, width)`, in the unit of the boxes; may be traced. An array
+        `[..., n]` holds one an image, and its leading axes are the first ones of the boxes.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -642,14 +645,14 @@ def inner_iou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      ratio: what the sides are multiplied by; above 0, may be traced.
+      ratio: what the sides are multiplied by; from 1e-15 to 1e15, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       A dimensionless loss, `[...]`, in `[0, 1]`; 0 only for equal boxes.
 
     Raises:
-      ValueError: if `ratio` is not positive.
+      ValueError: if `ratio` is outside these bounds.
 
     Gradient:
       Zero for equal boxes, where the scaled boxes are apart, and for a point or a flipped box, which cover nothing. A
@@ -685,15 +688,15 @@ def focaler_iou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      lower: the IoU whose loss is 1; may be traced.
-      upper: the IoU whose loss is 0, above `lower`; may be traced.
+      lower: the IoU whose loss is 1; from 0 on, `()` or one a box, may be traced.
+      upper: the IoU whose loss is 0; 1 or below, and above `lower` by 1e-6 at least; `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       A dimensionless loss, `[...]`, in `[0, 1]`; 0 from `upper` on.
 
     Raises:
-      ValueError: if `lower` is not below `upper`.
+      ValueError: if `lower` is not below `upper`, or one is no IoU.
 
     Gradient:
       Zero for an IoU outside the interval, so that a box stays where its IoU reaches `upper`, and for boxes that are
@@ -719,7 +722,7 @@ def shape_iou_loss(
     Args:
       predictions: boxes, `[..., 4]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 4]`.
-      scale: how much the shape of the target counts, not negative; may be traced.
+      scale: how much the shape of the target counts, not negative; `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
@@ -775,14 +778,14 @@ def focused_powerful_iou_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      focus: the paper's lambda; above 0, may be traced.
+      focus: the paper's lambda; from 1e-15 to 1e15, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       A dimensionless loss, `[...]`, in `[0, 2.6)`; 0 only for equal boxes.
 
     Raises:
-      ValueError: if `focus` is not positive.
+      ValueError: if `focus` is outside these bounds.
 
     Gradient:
       Zero for equal boxes. A box whose edges are more than about one side of the target away is pushed away from it,
@@ -811,14 +814,15 @@ def nwd_loss(
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
       targets: boxes in the same unit, `[..., 2n]`.
-      constant: the unit of the distance, about the mean side of the boxes, in their unit; above 0, may be traced.
+      constant: the unit of the distance, about the mean side of the boxes, in their unit; from 1e-15 to
+        1e15, `()` or one a box, may be traced.
       where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
 
     Returns:
       A dimensionless loss, `[...]`, in `[0, 1)`; 0 only for equal boxes.
 
     Raises:
-      ValueError: if `constant` is not positive.
+      ValueError: if `constant` is outside these bounds.
 
     Gradient:
       Zero for equal boxes, although the slope is not 0 near them.
