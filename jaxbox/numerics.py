@@ -36,6 +36,7 @@ __all__ = [
     "seam",
     "smooth_absolute",
     "square_root",
+    "straightened_square",
     "total",
     "unstack",
 ]
@@ -382,6 +383,34 @@ def smooth_absolute(x: jax.Array, width: chex.Numeric) -> jax.Array:
 
 
 @jax.custom_jvp
+def _straightened_square(x, width):
+    near = jnp.clip(x, -width, width)
+    return near * (x - near / 2)
+
+
+@_straightened_square.defjvp
+def _straightened_square_jvp(primals, tangents):
+    (x, width), (dx, dwidth) = primals, tangents
+    near = jnp.clip(x, -width, width)
+    return _straightened_square(x, width), near * dx + (absolute(x) - absolute(near)) * dwidth
+
+
+def straightened_square(x: jax.Array, width: chex.Numeric) -> jax.Array:
+    """Half the square, and a straight line of the same slope beyond `width` of 0: `width (|x| - width / 2)`.
+
+    Both branches are `c (x - c / 2)` for `c = clip(x, -width, width)`, which is also the derivative.
+
+    Args:
+      x: any real numbers.
+      width: where the line begins, not negative; may be traced. Infinity gives half the square, 0 gives 0.
+
+    Returns:
+      The straightened square, `[0, inf)`; 0 with derivative 0 at 0.
+    """
+    return _straightened_square(x, jnp.asarray(width, x.dtype))
+
+
+@jax.custom_jvp
 def _power(x, exponent):
     return jnp.where(x <= 0, 0, jnp.power(jnp.where(x <= 0, 1, x), exponent))
 
@@ -442,12 +471,7 @@ def log_cosh(x: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _log1p_integral(x):
-    # Below 0.05 the expression cancels. What the series leaves out is below the precision there.
-    near = x < 0.05
-    small = jnp.where(near, x, 0)
-    last = 8 if x.dtype == jnp.float32 else 13
-    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - small * rest, range(last, 1, -1), 0.0)
-    return jnp.where(near, small * small * series, (1 + x) * jnp.log1p(x) - x)
+    return (1 + x) * jnp.log1p(x) - x
 
 
 @_log1p_integral.defjvp
@@ -459,7 +483,7 @@ def _log1p_integral_jvp(primals, tangents):
 def log1p_integral(x: jax.Array) -> jax.Array:
     """The integral of `log(1 + t)` for t from 0 to x: `(1 + x) log(1 + x) - x`.
 
-    Near 0 that expression cancels, as does JAX's derivative of it; this is a series there, with derivative `log1p(x)`.
+    JAX's derivative of that expression cancels near 0; this one is `log1p(x)`.
 
     Args:
       x: numbers that are not negative.
@@ -473,7 +497,8 @@ def log1p_integral(x: jax.Array) -> jax.Array:
 def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) -> jax.Array:
     """The integral of `alpha log(1 + b t)` for t from 0 to e, where `b = exp(gamma / alpha) - 1`.
 
-    The slope rises from 0 at 0 to gamma at 1. For large `gamma / alpha` b overflows, which the logarithm does not.
+    The slope rises from 0 at 0 to gamma at 1. Three forms, by `gamma / alpha`: for a large one b overflows, which the
+    logarithm does not, and for a small one the expression cancels.
 
     Args:
       e: numbers in `[0, 1]`.
@@ -483,17 +508,30 @@ def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) ->
     Returns:
       The integral, `alpha / b ((1 + b e) log(1 + b e) - b e)`.
     """
+    known = isinstance(alpha, float) and isinstance(gamma, float) and 0.05 < gamma / alpha < 20
     alpha, gamma = (jnp.asarray(number, e.dtype) for number in (alpha, gamma))
     precision = jnp.finfo(e.dtype)
     # At the ends of this interval the limits are reached, to the last bit.
     ratio = maximum(divide(gamma, maximum(alpha, gamma * 1e-10)), precision.eps)
     alpha = divide(gamma, ratio)
-    b = jnp.expm1(minimum(ratio, 20))
+
+    b = jnp.expm1(clip(ratio, 0.05, 20))
     moderate = divide(alpha, b) * log1p_integral(b * e)
+    if known:  # the default, for which XLA would compute the other forms too
+        return moderate
+
     large = maximum(ratio, 20)
     grown = maximum(e + (1 - e) * jnp.exp(-large), precision.tiny)  # (1 + b e) exp(-gamma / alpha)
     slope = alpha * (large + jnp.log(grown))
-    return jnp.where(ratio > 20, (e + jnp.exp(-large)) * slope - alpha * e, moderate)
+    steep = (e + jnp.exp(-large)) * slope - alpha * e
+
+    b = jnp.expm1(minimum(ratio, 0.05))
+    # What the series leaves out is below the precision.
+    last = 8 if e.dtype == jnp.float32 else 13
+    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - b * e * rest, range(last, 1, -1), 0.0)
+    flat = alpha * b * e * e * series
+
+    return jnp.where(ratio > 20, steep, jnp.where(ratio < 0.05, flat, moderate))
 
 
 def power_of_two(x: jax.Array) -> jax.Array:

@@ -374,9 +374,9 @@ def siou(a: chex.Array, b: chex.Array, *, theta: chex.Numeric = 4.0) -> jax.Arra
     """
     pair = boxes.pair(a, b)
     x, y = map(numerics.absolute, pair.offsets)
-    unit = numerics.power_of_two(jnp.maximum(x, y))  # in which no product is too small to divide by
-    x, y = x / unit, y / unit
-    gamma = 2 - numerics.divide(2 * x * y, x * x + y * y)
+    # Of the quotient, and not of squares, which can be too small to divide by.
+    slope = numerics.divide(numerics.minimum(x, y), numerics.maximum(x, y))
+    gamma = 2 - 2 * slope / (1 + slope * slope)
     shares = map(numerics.divide, pair.offsets, pair.hull)
     offset_cost = numerics.total(-jnp.expm1(-gamma * jnp.square(share)) for share in shares)
     return pair.iou - (offset_cost + _shape_cost(pair.side_changes, theta)) / 2

@@ -67,6 +67,11 @@ def derivatives(function, *arguments):
         (numerics.smooth_absolute, (-3, 0), 3, [-1, -0.5]),
         (numerics.smooth_absolute, (0, 0), 0, [0, 0]),
         (numerics.smooth_absolute, (1e-6, 1), 5e-13, [1e-6, -5e-13]),
+        (numerics.straightened_square, (0, 1), 0, [0, 0]),
+        (numerics.straightened_square, (0.5, 2), 0.125, [0.5, 0]),
+        (numerics.straightened_square, (-3, 2), 4, [-2, 1]),
+        (numerics.straightened_square, (-3, 0), 0, [0, 3]),
+        (numerics.straightened_square, (-3, np.inf), 4.5, [-3, 0]),
     ],
 )
 def test_value_and_derivatives(function, arguments, value, slopes):

@@ -131,12 +131,9 @@ def huber_loss(
     References:
       Huber, 1964, https://doi.org/10.1214/aoms/1177703732
     """
-
-    def straightened(error: jax.Array) -> jax.Array:
-        near = numerics.clip(error, -jnp.asarray(delta), delta)
-        return near * (error - near / 2)
-
-    return preparation.sum_over_coordinates(straightened, *preparation.masked(where, predictions, targets))
+    return preparation.sum_over_coordinates(
+        lambda error: numerics.straightened_square(error, delta), *preparation.masked(where, predictions, targets)
+    )
 
 
 @preparation.loss(layout=COORDINATES, alpha=POSITIVE_OR_INFINITE, gamma=POSITIVE, beta=POSITIVE)

@@ -584,10 +584,9 @@ def focused_wiou_loss(
     iou_losses = 1 - similarity.iou(predictions, targets)
     mean_loss, alpha, delta = (jnp.asarray(option, iou_losses.dtype) for option in (mean_loss, alpha, delta))
     outlier = numerics.divide(iou_losses, mean_loss)
-    # As a logarithm, since the power and the quotient can overflow where their product does not. What bounds it keeps
-    # the gradients of tiny boxes finite.
-    log_weight = jnp.log(numerics.maximum(numerics.divide(outlier, delta), 1e-30)) + (delta - outlier) * jnp.log(alpha)
-    weight = lax.stop_gradient(jnp.where(outlier > 0, jnp.exp(numerics.minimum(log_weight, math.log(1e6))), 0))
+    # Both bounds are beyond what a box of ordinary quality has. They keep the gradients of tiny boxes finite.
+    power = jnp.exp(numerics.minimum((delta - outlier) * jnp.log(alpha), 34))
+    weight = lax.stop_gradient(numerics.minimum(outlier / delta * power, 1e6))
     return numerics.seam(weight * wiou_loss(predictions, targets))
 
 
