@@ -340,7 +340,7 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
     """Checks the values of boxes inside a compiled function, for debugging: finite, not flipped, inside a window.
 
     It does nothing, and costs nothing, unless the function that calls it is wrapped in
-    `jax.experimental.checkify.checkify` or in `chex.chexify`:
+    `jax.experimental.checkify.checkify` or in `chex.chexify`. (Boxes on a mesh with explicit axes need jax 0.8.)
 
     >>> from jax.experimental import checkify
     >>> @jax.jit

@@ -81,7 +81,7 @@ def checked(check: Check) -> Callable[[Function], Function]:
             else:
                 arguments.apply_defaults()
                 given = arguments.arguments
-                untouched = {option: value for option, value in defaults.items() if given[option] is value}
+                untouched = {option: value for option, value in defaults.items() if _is_default(given[option], value)}
                 known = check(name, given, untouched) | untouched
                 rest = {key: given[key] for key in given if key not in known}
                 return compiled(tuple(known.items()), jax.config.jax_debug_infs, rest)  # type: ignore[attr-defined]
@@ -91,6 +91,10 @@ def checked(check: Check) -> Callable[[Function], Function]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _is_default(value: object, default: float) -> bool:
+    return value is default or (type(value) is float and value == default)
 
 
 def _without_types(signature: inspect.Signature) -> str:
