@@ -227,6 +227,8 @@ def with_fixed_masks(a, b):
 FIXED_MASKS = np.arange(7) % 2 == 0, None
 # What the other masked matrix does with its boxes are calls of their own.
 EAGER = [call for call in CALLS if call.function is not masked_matrix]
+if jax.__version_info__ < (0, 8):  # which dispatches a program with a check from Python: 0.11 ms
+    EAGER = [call for call in EAGER if call.name != "boxes.check"]
 EAGER.append(Call("similarity.pairwise, masked", with_fixed_masks, ((None, 4), (None, 4))))
 
 
