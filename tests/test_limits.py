@@ -193,6 +193,26 @@ def test_options_may_have_one_number_a_box_and_no_other_shape(option):
             jax.jit(loss)(predictions, targets, **{option: wrong})
 
 
+def test_the_first_bad_number_among_those_of_many_boxes_is_named_with_its_place():
+    numbers = np.ones((2, 6), np.float32)
+    numbers[1, 3], numbers[1, 5] = -1, -2
+    with pytest.raises(ValueError, match=r"`beta` is -1.0 at \[1, 3\], but it must be 0 or above"):
+        losses.smooth_l1_loss(np.ones((2, 6, 4)), np.ones((2, 6, 4)), beta=numbers)
+
+
+def test_bounds_of_many_boxes_are_each_below_their_upper_one():
+    with pytest.raises(ValueError, match=r"`lower` is .*, but it must be below `upper`"):
+        losses.focaler_iou_loss(np.ones((2, 4)), np.ones((2, 4)), lower=np.array([0.1, 0.97]))
+
+
+@pytest.mark.parametrize("alpha", [2, 3.0, 4])
+def test_a_known_power_stays_known_and_a_call_is_a_part_of_the_program_around_it(alpha):
+    program = str(jax.make_jaxpr(lambda a, b: losses.alpha_iou_loss(a, b, alpha=alpha))(np.ones(4), np.ones(4)))
+    assert " pow " not in program
+    assert f"integer_pow[y={int(alpha)}]" in program
+    assert "jit[name=alpha_iou_loss" not in program.replace("\n", "").replace(" ", "")
+
+
 # Boxes whose areas and volumes float32 does not hold.
 
 

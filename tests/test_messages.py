@@ -53,6 +53,7 @@ WRONG = [
     (CALL, {"predictions": box(3, 2, 2), "targets": box(3, 2, 2)}, "`predictions` has shape (3, 2, 2)", True),
     (CALL, {"predictions": box(5, 2), "targets": box(5, 2)}, "For intervals", True),
     (CALL, {"predictions": box(3, 5), "targets": box(3, 5)}, "A box with an angle, `[..., 5]`", True),
+    (CALL, {"predictions": box(4, 5), "targets": box(4, 5)}, "A box with an angle, `[..., 5]`", True),
     (CALL, {"predictions": box(3, 7), "targets": box(3, 7)}, "A box with an angle, `[..., 7]`", True),
     (CALL, {"predictions": box(4, 9), "targets": box(4, 9)}, "If the coordinates come before", True),
     (CALL, {"predictions": box(2, 8), "targets": box(2, 8)}, "2 boxes in a row", True),
