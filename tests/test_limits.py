@@ -206,11 +206,10 @@ def test_bounds_of_many_boxes_are_each_below_their_upper_one():
 
 
 @pytest.mark.parametrize("alpha", [2, 3.0, 4])
-def test_a_known_power_stays_known_and_a_call_is_a_part_of_the_program_around_it(alpha):
+def test_a_known_power_stays_known(alpha):
     program = str(jax.make_jaxpr(lambda a, b: losses.alpha_iou_loss(a, b, alpha=alpha))(np.ones(4), np.ones(4)))
     assert " pow " not in program
     assert f"integer_pow[y={int(alpha)}]" in program
-    assert "jit[name=alpha_iou_loss" not in program.replace("\n", "").replace(" ", "")
 
 
 # Boxes whose areas and volumes float32 does not hold.
