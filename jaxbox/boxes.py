@@ -340,7 +340,8 @@ def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Ar
     """Checks the values of boxes inside a compiled function, for debugging: finite, not flipped, inside a window.
 
     It does nothing, and costs nothing, unless the function that calls it is wrapped in
-    `jax.experimental.checkify.checkify` or in `chex.chexify`. (Boxes on a mesh with explicit axes need jax 0.8.)
+    `jax.experimental.checkify.checkify` or in `chex.chexify`. (On a mesh with explicit axes it works with jax 0.10.2
+    and 0.12, and not with 0.6.2.)
 
     >>> from jax.experimental import checkify
     >>> @jax.jit

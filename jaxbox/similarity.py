@@ -97,7 +97,7 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         are_intervals = _checks.is_interval(a) or _checks.is_interval(b)
         checked = _checks.options_of_rows(of_rows, options, list(sets.values()))
         given = {name: value for name, value in checked.items() if name not in known}
-        key = tuple(known.items()), are_intervals, jax.config.jax_debug_infs  # type: ignore[attr-defined]
+        key = tuple(known.items()), are_intervals, _checks.looks_for_infinities()
         return program(key, given, *sets.values(), *masks)
 
     return compare_all

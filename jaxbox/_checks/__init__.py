@@ -39,6 +39,7 @@ from jaxbox._checks.calls import (
     Given,
     checked,
     from_outside,
+    looks_for_infinities,
     of_boxes,
     options_of_rows,
     pairs,

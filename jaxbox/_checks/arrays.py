@@ -35,12 +35,13 @@ def array_of(name: str, value: object) -> Array:
     raise TypeError(f"`{name}` is {kind(value)}, not an array.{remedy}")
 
 
-def unwrapped(value: object) -> object:
+def unwrapped(value: Array) -> Array:
+    """A value without what wraps it: `boxes.Intervals`, or anything with `__jax_array__`."""
     if isinstance(value, (jax.Array, np.ndarray)) or not hasattr(value, "__jax_array__"):
         return value
     if is_interval(value):
-        return unwrapped(value.ends)  # type: ignore[attr-defined]
-    return value.__jax_array__()  # type: ignore[attr-defined]
+        return unwrapped(value.ends)
+    return value.__jax_array__()
 
 
 def kind(value: object) -> str:
@@ -54,6 +55,7 @@ def kind(value: object) -> str:
 
 
 def has_numbers(value: object) -> bool:
+    """Whether a value that is no array could become one."""
     try:
         return np.asarray(value).dtype.kind in "fiub"
     except (TypeError, ValueError):
@@ -88,6 +90,7 @@ def floats(name: str, value: object) -> Array:
 
 @functools.cache
 def is_floating(dtype: np.dtype) -> bool:
+    """Whether a dtype is of floating point, half precision included."""
     return jnp.issubdtype(dtype, jnp.floating)
 
 
@@ -367,7 +370,7 @@ def _does_not_fit(name: str, array: Array, leading: Shape, what: str) -> str:
     return said
 
 
-def mask(value: object, leading: Shape, name: str = "where") -> Array:
+def mask(value: Array, leading: Shape, name: str = "where") -> Array:
     """The mask that an argument is, or None.
 
     Args:
@@ -387,7 +390,7 @@ def mask(value: object, leading: Shape, name: str = "where") -> Array:
     array: Array = unwrapped(value)
     if not isinstance(array, (jax.Array, np.ndarray)):
         remedy = f" Write `jnp.asarray({name}, bool)`." if has_numbers(value) else ""
-        if np.ndim(value) == 0 and isinstance(value, (bool, int, np.generic)):  # type: ignore[arg-type]
+        if np.ndim(value) == 0 and isinstance(value, (bool, int, np.generic)):
             remedy = f" Write `jnp.full({leading}, {name}, bool)`."
         raise TypeError(f"`{name}` is {kind(value)}, not an array.{remedy}")
     if array.dtype != bool:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def checked(check: Check) -> Callable[[Function], Function]:
         }
 
         def program(known: tuple[tuple[str, Any], ...], debugs: bool, given: Given) -> Array:
-            del debugs  # part of the key: `numerics.divide` is another one then
+            del debugs  # a part of the key: `looks_for_infinities`
             token = _inside.set(True)
             try:
                 return formula(**dict(known), **given)
@@ -84,13 +84,18 @@ def checked(check: Check) -> Callable[[Function], Function]:
                 untouched = {option: value for option, value in defaults.items() if _is_default(given[option], value)}
                 known = check(name, given, untouched) | untouched
                 rest = {key: given[key] for key in given if key not in known}
-                return compiled(tuple(known.items()), jax.config.jax_debug_infs, rest)  # type: ignore[attr-defined]
+                return compiled(tuple(known.items()), looks_for_infinities(), rest)
             raise TypeError(said)
 
-        call.check, call.defaults = check, defaults  # type: ignore[attr-defined]
-        return call  # type: ignore[return-value]
+        vars(call).update(check=check, defaults=defaults)  # for `options_of_rows`
+        return cast(Function, call)
 
     return decorate
+
+
+def looks_for_infinities() -> bool:
+    """Whether JAX looks for infinities: a part of the key of a program, as `numerics.divide` is another one then."""
+    return jax.config.jax_debug_infs  # type: ignore[attr-defined]  # the flags of JAX are not in its types
 
 
 def _is_default(value: object, default: float) -> bool:
@@ -240,9 +245,9 @@ def options_of_rows(function: Callable[..., Any], options: Given, arrays: Sequen
     check = getattr(function, "check", None)
     if not isinstance(check, BoxCheck):
         return options
-    defaults: Given = function.defaults  # type: ignore[attr-defined]
+    defaults: Given = vars(function)["defaults"]
     given = defaults | options
-    check.check_options(given, defaults.keys() - options.keys(), arrays, ())  # type: ignore[arg-type]
+    check.check_options(given, {name: defaults[name] for name in defaults.keys() - options.keys()}, arrays, ())
     return {name: given[name] for name in options}
 
 
