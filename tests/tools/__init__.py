@@ -1,0 +1,1 @@
+"""Commands for maintainers: what takes too long, or needs another machine, for the suite."""

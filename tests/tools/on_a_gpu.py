@@ -1,0 +1,254 @@
+"""What has to be tried on a GPU: the tests of the core, and the times of its programs against what the card can do.
+
+    PYTHONPATH=. python3 -m tests.tools.on_a_gpu --out DIR
+
+It needs the package's own dependencies, pytest, pytest-xdist and rich; PyTorch takes part where it is installed. It
+prints two tables and writes `on_a_gpu.json` and the log of the tests. In under eight minutes.
+"""
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.console
+import rich.table
+
+from jaxbox import boxes, losses, similarity
+from tests.benchmarks import plain, torch_peers
+from tests.tools import programs
+
+ROOT = pathlib.Path(__file__).parents[2]
+CORE = "numerics", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements", "limits"
+NAMES = "iou", "giou", "diou", "ciou", "siou"
+COUNT = 10_000_000
+SETS = (8400, 100), (20_000, 500)
+ROUNDS, SECONDS = 7, 0.02
+
+
+def run_tests(out: pathlib.Path, seconds: float) -> dict[str, object]:
+    """The tests of the core on the GPU: pytest's closing line and the names of those that failed."""
+    # A process takes three quarters of the memory of a card, unless it is told not to.
+    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=short", "-p", "no:cacheprovider", "-p", "xdist.plugin"]
+    command += ["-o", "minversion=8", "--numprocesses=12", "--dist=worksteal", "--maxfail=400"]
+    command += [f"tests/test_{name}.py" for name in CORE]
+    log = out / "tests.log"
+    with log.open("w") as file:
+        try:
+            subprocess.run(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            file.write(f"stopped after {seconds:.0f} s\n")
+    text = log.read_text()
+    return {"closing line": text.strip().splitlines()[-1], "failed": re.findall(r"^FAILED (\S+)", text, re.MULTILINE)}
+
+
+def seconds_of(calls: dict[str, Callable[[], object]], wait: Callable[[object], None]) -> dict[str, float]:
+    """The median seconds of one call of each, shuffled; calls are queued, so that the host's part is hidden."""
+    repeats = {}
+    for name, call in calls.items():
+        wait(call())
+        wait(call())
+        start = time.perf_counter()
+        wait(call())
+        repeats[name] = max(3, min(200, round(SECONDS / (time.perf_counter() - start))))
+    measured = {name: [] for name in calls}
+    rng = np.random.default_rng(0)
+    for _ in range(ROUNDS):
+        for name in rng.permutation(list(calls)).tolist():
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                result = calls[name]()
+            wait(result)
+            measured[name].append((time.perf_counter() - start) / repeats[name])
+    return {name: statistics.median(times) for name, times in measured.items()}
+
+
+def random_boxes(shape: tuple[int, ...], seed: int) -> jax.Array:
+    """Boxes in the unit square of sides 0.05 to 0.5, made on the device."""
+    middle, sides = jax.random.split(jax.random.key(seed))
+    middle = jax.random.uniform(middle, (*shape, 2))
+    sides = jax.random.uniform(sides, (*shape, 2), minval=0.05, maxval=0.5)
+    return jnp.concatenate([middle - sides / 2, middle + sides / 2], axis=-1)
+
+
+def mean_of(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The mean of a loss."""
+    return lambda *arrays, **options: jnp.mean(loss(*arrays, **options))
+
+
+def of_losses(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]:
+    """Every program of a loss at so many boxes: its time, its bytes, its kernels, and the bytes of its limit."""
+    predictions, targets = random_boxes((count,), 0), random_boxes((count,), 1)
+    where = jax.random.bernoulli(jax.random.key(2), 0.7, (count,))
+    half = predictions.astype(jnp.bfloat16), targets.astype(jnp.bfloat16)
+    centers = boxes.xyxy_to_cxcywh(predictions)
+    row = predictions.nbytes // count
+    for name in names:
+        loss, usual = getattr(losses, f"{name}_loss"), getattr(plain, f"{name}_loss")
+
+        def of_centers(p: jax.Array, t: jax.Array, loss: Callable[..., jax.Array] = loss) -> jax.Array:
+            return loss(boxes.cxcywh_to_xyxy(p), t)
+
+        both = jax.value_and_grad
+        cases = {
+            "forward": (loss, (predictions, targets), 2 * row + 4),
+            "mean": (mean_of(loss), (predictions, targets), 2 * row),
+            "value and gradient": (both(mean_of(loss)), (predictions, targets), 3 * row),
+            "masked": (
+                both(lambda p, t, w, loss=loss: jnp.sum(loss(p, t, where=w)) / jnp.sum(w)),
+                (predictions, targets, where),
+                3 * row + 1,
+            ),
+            "in bfloat16": (both(mean_of(loss)), half, 3 * row // 2),
+            "of centers and sides": (both(mean_of(of_centers)), (centers, targets), 3 * row),
+            "plain forward": (usual, (predictions, targets), 2 * row + 4),
+            "plain value and gradient": (both(mean_of(usual)), (predictions, targets), 3 * row),
+        }
+        compiled = {key: jax.jit(function).lower(*given).compile() for key, (function, given, _) in cases.items()}
+        calls = {key: functools.partial(compiled[key], *given) for key, (_, given, _) in cases.items()}
+        times = seconds_of(calls, jax.block_until_ready)
+        for key, (_, _, least) in cases.items():
+            text = compiled[key].as_text()
+            moved = programs.bytes_moved(text)
+            yield {
+                "function": name,
+                "program": key,
+                "microseconds": 1e6 * times[key],
+                "kernels": len(programs.kernels(text)),
+                "bytes over the limit": moved / (least * count),
+                "bytes a second": moved / times[key],
+                "limit a second": least * count / times[key],
+            }
+
+
+def of_copy(count: int) -> dict[str, float]:
+    """What the card copies in a second, bytes read and bytes written: the limit of every program here."""
+    array = random_boxes((3 * count // 2,), 3)
+    call = functools.partial(jax.jit(lambda x: x + 1).lower(array).compile(), array)
+    (once,) = seconds_of({"copy": call}, jax.block_until_ready).values()
+    return {"microseconds": 1e6 * once, "bytes a second": 2 * array.nbytes / once}
+
+
+def of_torch(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]:
+    """Value and gradient of the same losses by PyTorch on the same card."""
+    try:
+        import torch
+    except ImportError:
+        return
+    if not torch.cuda.is_available():
+        return
+    predictions, targets = (np.asarray(random_boxes((count,), seed)) for seed in (0, 1))
+    leaf, targets = torch.tensor(predictions, device="cuda", requires_grad=True), torch.tensor(targets, device="cuda")
+    for name in names:
+        if name not in torch_peers.FAMILY:
+            continue
+        torch.compiler.reset()
+
+        def mean(p: object, t: object, name: str = name) -> object:
+            return torch_peers.loss(torch, name, p, t).mean()
+
+        def gradient(function: Callable[..., object]) -> Callable[[], object]:
+            def call() -> object:
+                leaf.grad = None
+                value = function(leaf, targets)
+                value.backward()
+                return value
+
+            return call
+
+        calls = {"torch": gradient(mean), "torch.compile": gradient(torch.compile(mean, dynamic=False))}
+        times = seconds_of(calls, lambda _: torch.cuda.synchronize())
+        for way, once in times.items():
+            yield {"function": name, "program": f"{way} value and gradient", "microseconds": 1e6 * once}
+
+
+def of_pairwise(names: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    """All pairs: forward, and the gradients for both sets of a weighted sum."""
+    for name in names:
+        own, usual = getattr(similarity, name), getattr(plain, f"{name}_loss")
+        for rows, columns in SETS:
+            a, b = random_boxes((rows,), 0), random_boxes((columns,), 1)
+            weights = jax.random.uniform(jax.random.key(2), (rows, columns))
+
+            def gradients(compare: Callable[..., jax.Array]) -> Callable[..., object]:
+                return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
+
+            def broadcast(a: jax.Array, b: jax.Array, usual: Callable[..., jax.Array] = usual) -> jax.Array:
+                return usual(a[:, None], b[None])
+
+            cases = {
+                "pairwise": (similarity.pairwise(own), (a, b)),
+                "pairwise gradients": (gradients(similarity.pairwise(own)), (a, b, weights)),
+                "plain pairwise": (broadcast, (a, b)),
+                "plain pairwise gradients": (gradients(broadcast), (a, b, weights)),
+            }
+            calls = {
+                key: functools.partial(jax.jit(function).lower(*given).compile(), *given)
+                for key, (function, given) in cases.items()
+            }
+            for key, once in seconds_of(calls, jax.block_until_ready).items():
+                yield {"function": name, "program": f"{key} {rows} x {columns}", "microseconds": 1e6 * once}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("on_a_gpu"), help="folder of the record")
+    parser.add_argument("--count", type=int, default=COUNT, help="boxes of a program")
+    parser.add_argument("--names", nargs="+", default=NAMES, help="losses to time")
+    parser.add_argument("--test-seconds", type=float, default=240, help="after which the tests are stopped; 0: none")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    (device,) = jax.devices()[:1]
+    record: dict[str, object] = {
+        "device": device.device_kind,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "boxes": options.count,
+    }
+
+    def save() -> None:
+        (options.out / "on_a_gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+
+    console = rich.console.Console(width=140)
+    if options.test_seconds:
+        record["tests"] = run_tests(options.out, options.test_seconds)
+        save()
+        console.print(record["tests"]["closing line"], *record["tests"]["failed"][:40], sep="\n")
+    record["copy"] = of_copy(options.count)
+    save()
+    rows = record["rows"] = []
+    for measured in (
+        of_losses(tuple(options.names), options.count),
+        of_torch(tuple(options.names), options.count),
+        of_pairwise(("iou", "giou", "ciou")),
+    ):
+        for row in measured:
+            rows.append(row)
+        save()
+    title = f"{record['device']}, jax {record['jax']}, {options.count:,} boxes; copy: {record['copy']['bytes a second']:.3g} B/s"
+    table = rich.table.Table("function", "program", "us", "kernels", "bytes / limit", "of the copy", "limit / time", title=title)
+    for row in rows:
+        rate = record["copy"]["bytes a second"]
+        shown = [f"{row['microseconds']:.1f}"]
+        if "kernels" in row:
+            shown += [str(row["kernels"]), f"{row['bytes over the limit']:.2f}", f"{row['bytes a second'] / rate:.2f}"]
+            shown += [f"{row['limit a second'] / rate:.2f}"]
+        table.add_row(row["function"], row["program"], *shown)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
