@@ -1,16 +1,20 @@
 """Bounding-box losses for JAX.
 
-Import the modules: `from jaxbox import losses`, then `losses.giou_loss(predictions, targets)`. Each module imports only
-from the layers above it in this list, and is imported when it is first asked for:
+Import the modules: `from jaxbox import losses`, then `losses.giou_loss(predictions, targets)`. A module imports only
+from lower layers than its own, and is imported when it is first asked for:
 
-    _checks                   what is asserted about arguments, and what to write instead
-    numerics                  primitives whose derivative JAX leaves undefined or badly chosen
-    boxes                     what a box is; the geometry of a pair
-    similarity                iou, giou and their kin: they broadcast, and higher is better
-    losses, reductions        one value a box; masked and weighted means of these
-    simulation                regress boxes under a loss: the experiment of the DIoU paper
-    plots                     pictures, for which matplotlib is imported when one is drawn
-    demo                      the `jaxbox` command
+    layer  modules                what they are
+    0      _checks                what is asserted about arguments, and what to write instead
+    0      numerics               primitives whose derivative JAX leaves undefined or badly chosen; what XLA is told
+    1      boxes                  what a box is: layouts, measures, edits
+    2      _geometry              the terms that the formulas of two boxes are made of
+    3      similarity             iou, giou and their kin: they broadcast, and higher is better
+    4      losses                 one value a box
+    4      reductions             masked and weighted sums and means of these
+    5      simulation             regress boxes under a loss: the experiment of the DIoU paper
+    5      plots                  pictures, for which matplotlib is imported when one is drawn
+    6      demo                   the `jaxbox` command
+    7      __main__               its entry
 """
 
 import importlib

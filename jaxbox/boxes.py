@@ -1,11 +1,10 @@
-"""What a box is: layouts and conversions, sides, area, center, scale, clip; and the geometry of a pair.
+"""What a box is: layouts and conversions, sides, area, center, scale, clip.
 
 A box is an array `[..., 2n]`: the low corner, then the high corner. `n` is 2 for a box in an image (`xyxy`), 1 for an
 interval and 3 for an upright solid. Functions named after a layout convert at the edge of a program; all others take
 corners. Coordinates are in any unit of length. Half precision is promoted to float32 everywhere.
 
-A flipped box, whose high corner is below its low one, is empty: areas and overlaps see its sides as 0. Where sides
-are compared, they keep their sign.
+A flipped box, whose high corner is below its low one, is empty: its area is 0. Its sides keep their sign.
 """
 
 from __future__ import annotations
@@ -77,16 +76,11 @@ def _of_boxes(
     return _checks.checked(_checks.of_boxes("boxes", window=window, options=intervals))
 
 
-def _corners(coordinates: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-    n = len(coordinates) // 2
-    return coordinates[:n], coordinates[n:]
-
-
 def _split(boxes: chex.Array) -> tuple[jax.Array, jax.Array]:
     """The two halves of the last axis, in float32 or float64, as `[n, ...]`: XLA likes a short axis best in front."""
-    (coordinates,) = numerics.unstack(boxes)
-    first, second = _corners(coordinates)
-    return jnp.stack(first), jnp.stack(second)
+    (coordinates,) = numerics.coordinates(boxes)
+    n = len(coordinates) // 2
+    return jnp.stack(coordinates[:n]), jnp.stack(coordinates[n:])
 
 
 def _join(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -249,7 +243,7 @@ def area(boxes: chex.Array) -> jax.Array:
       That of the product of the sides; a side of exactly 0 can grow, a negative one has derivative 0.
     """
     low, high = _split(boxes)
-    return _area(list(high - low))
+    return functools.reduce(operator.mul, map(numerics.positive_part, high - low))
 
 
 @_of_boxes()
@@ -397,294 +391,6 @@ def _first(found: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         place.append(rest % length)
         rest = rest // length
     return number == first, place[::-1]
-
-
-def _area(lengths: Sequence[jax.Array], units: Sequence[jax.Array] | None = None) -> jax.Array:
-    return functools.reduce(operator.mul, map(numerics.positive_part, _in_units(lengths, units)))
-
-
-def _in_units(lengths: Sequence[jax.Array], units: Sequence[jax.Array] | None) -> Sequence[jax.Array]:
-    return lengths if units is None else list(map(operator.truediv, lengths, units))
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """The geometry of two boxes: four numbers an axis, and the dimensionless terms that losses are made of.
-
-    Every field is a list of `n` arrays, one an axis. Where boxes broadcast, the sides keep the shape of their own box.
-
-    Attributes:
-      sides_a: sides of the first box, negative where it is flipped.
-      sides_b: sides of the second box.
-      overlaps: smaller high edge minus larger low edge; negative is the gap between boxes that are apart.
-      offsets: center of the first minus center of the second.
-    """
-
-    sides_a: list[jax.Array]
-    sides_b: list[jax.Array]
-    overlaps: list[jax.Array]
-    offsets: list[jax.Array]
-
-    @functools.cached_property
-    def units(self) -> list[jax.Array] | None:
-        """Lengths that areas are measured in, one an axis: powers of two, so that no bit of a ratio changes.
-
-        The volume of a solid of sides of 1e-15 is below the smallest float32. An interval and a box in the plane need
-        none: None.
-        """
-        return None if len(self.offsets) < 3 else list(map(numerics.power_of_two, self.hull))
-
-    @functools.cached_property
-    def area_a(self) -> jax.Array:
-        """Area of the first box, in `units`."""
-        return _area(self.sides_a, self.units)
-
-    @functools.cached_property
-    def area_b(self) -> jax.Array:
-        """Area of the second box, in `units`."""
-        return _area(self.sides_b, self.units)
-
-    @functools.cached_property
-    def intersection(self) -> jax.Array:
-        """Area that both boxes cover, in `units`."""
-        return _area(self.overlaps, self.units)
-
-    @functools.cached_property
-    def union(self) -> jax.Array:
-        """Area that either box covers, in `units`."""
-        return self.area_a + self.area_b - self.intersection
-
-    @functools.cached_property
-    def hull(self) -> list[jax.Array]:
-        """Sides of the smallest box around both, larger by the depth of the flip if one is flipped.
-
-        Side plus side minus overlap is that length for upright boxes. It needs no further minimum or maximum of
-        corners, and it grows when a box is turned inside out, so that a loss with a hull turns the box back.
-        """
-        # At a side of 0 the maximum has derivative 1/2, so that a point that is apart moves as a whole; with 1 only its
-        # far corner would move, into a flipped box, and the loss would not fall.
-        return [
-            numerics.maximum(side_a, 0) + numerics.maximum(side_b, 0) - overlap
-            for side_a, side_b, overlap in zip(self.sides_a, self.sides_b, self.overlaps, strict=True)
-        ]
-
-    @functools.cached_property
-    def hull_area(self) -> jax.Array:
-        """Area of the hull, in `units`."""
-        return functools.reduce(operator.mul, _in_units(self.hull, self.units))
-
-    @functools.cached_property
-    def squared_diagonal(self) -> jax.Array:
-        """Squared diagonal of the hull."""
-        return sum_of_squares(self.hull)
-
-    @functools.cached_property
-    def squared_offset(self) -> jax.Array:
-        """Squared distance of the centers."""
-        return sum_of_squares(self.offsets)
-
-    @functools.cached_property
-    def side_differences(self) -> list[jax.Array]:
-        """Sides of the first box minus sides of the second, signed."""
-        return [side_a - side_b for side_a, side_b in zip(self.sides_a, self.sides_b, strict=True)]
-
-    @functools.cached_property
-    def larger_sides(self) -> list[jax.Array]:
-        """The larger side of the two along each axis, without regard to sign."""
-        sides = zip(self.sides_a, self.sides_b, strict=True)
-        return [numerics.maximum(numerics.absolute(side_a), numerics.absolute(side_b)) for side_a, side_b in sides]
-
-    @functools.cached_property
-    def side_changes(self) -> list[jax.Array]:
-        """Difference of the sides over the larger side, in `[0, 1]`; up to 2 if a box is flipped."""
-        pairs = zip(self.side_differences, self.larger_sides, strict=True)
-        return [numerics.divide(numerics.absolute(difference), larger) for difference, larger in pairs]
-
-    @functools.cached_property
-    def low_offsets(self) -> list[jax.Array]:
-        """Low corner of the first minus low corner of the second."""
-        return [x - difference / 2 for x, difference in zip(self.offsets, self.side_differences, strict=True)]
-
-    @functools.cached_property
-    def high_offsets(self) -> list[jax.Array]:
-        """High corner of the first minus high corner of the second."""
-        return [x + difference / 2 for x, difference in zip(self.offsets, self.side_differences, strict=True)]
-
-    @functools.cached_property
-    def squared_wasserstein(self) -> jax.Array:
-        """Squared Wasserstein distance of normal distributions with these centers, and half these sides as deviations.
-
-        It is also half the sum of the squared distances of the low corners and of the high corners.
-        """
-        return self.squared_offset + sum_of_squares(self.side_differences) / 4
-
-    @functools.cached_property
-    def edge_error(self) -> jax.Array:
-        """Mean over the edges of their distance from that of the second box, divided by the side of it that they end.
-
-        An edge above a thousand sides away counts as a thousand, so that none can overflow.
-        """
-        sides = [numerics.absolute(side) for side in self.sides_b] * 2
-        moves = [numerics.absolute(move) for move in self.low_offsets + self.high_offsets]
-        units = [numerics.maximum(side, move / 1000) for side, move in zip(sides, moves, strict=True)]
-        return numerics.total(map(numerics.divide, moves, units)) / len(moves)
-
-    @functools.cached_property
-    def iou_bounds(self) -> list[jax.Array]:
-        """The greatest IoU that each offset of the center, and then each pair of sides, allows: in `[0, 1]`.
-
-        Where a box is flipped, the bound of its side goes down to -1.
-        """
-        twice = [2 * numerics.absolute(offset) for offset in self.offsets]
-        sides = [numerics.maximum(side, 0) for side in self.sides_b]
-        of_offsets = [
-            numerics.divide(numerics.positive_part(side - away), side + away, otherwise=1)
-            for side, away in zip(sides, twice, strict=True)
-        ]
-        of_sides = [
-            numerics.divide(numerics.minimum(side_a, side_b), larger, otherwise=1)
-            for side_a, side_b, larger in zip(self.sides_a, self.sides_b, self.larger_sides, strict=True)
-        ]
-        return of_offsets + of_sides
-
-    @functools.cached_property
-    def signed_intersection(self) -> jax.Array:
-        """Area that both boxes in the plane cover, continued below 0 where they are apart, as Peng and Yu do."""
-        # The low edge of the overlap, seen from the low corner of the hull. In a gap the high edge is below it, but not
-        # below that corner, not even for a flipped box.
-        lows = [numerics.absolute(offset) for offset in self.low_offsets]
-        axes = zip(lows, self.overlaps, strict=True)
-        x, y = overlaps = [jnp.where(low + overlap < 0, -low, overlap) for low, overlap in axes]
-        gap_x, gap_y = (numerics.minimum(overlap, 0) for overlap in overlaps)
-        low_x, low_y = lows
-        # The published products of edges, multiplied out: they cancel for a small overlap far from the corner.
-        return x * y + gap_x * gap_y + 2 * (gap_x * low_y + gap_y * low_x)
-
-    @functools.cached_property
-    def same_sides(self) -> jax.Array:
-        """Whether the boxes have the same sides, to the last bit.
-
-        Equal boxes are told by comparison and not left to arithmetic: where a backend rounds a product and a sum
-        together, as one with fused multiply-add may, equal products differ in a last bit.
-        """
-        return functools.reduce(operator.and_, map(operator.eq, self.sides_a, self.sides_b))
-
-    @functools.cached_property
-    def equal(self) -> jax.Array:
-        """Whether the boxes are the same, to the last bit."""
-        return functools.reduce(operator.and_, (offset == 0 for offset in self.offsets), self.same_sides)
-
-    @functools.cached_property
-    def iou(self) -> jax.Array:
-        """Intersection over union, in `[0, 1]`. Two empty boxes have 1 if they are equal, else 0."""
-        return self._ratio_of_areas(self.intersection, self.union)
-
-    @functools.cached_property
-    def ioa(self) -> jax.Array:
-        """Intersection over the area of the first box, in `[0, 1]`. An empty one has 1 if both are equal, else 0."""
-        # In units of its own sides, since the hull can be larger than those by more than float32 holds.
-        units = None if self.units is None else list(map(numerics.power_of_two, map(numerics.absolute, self.sides_a)))
-        area = _area(self.sides_a, units)
-        return numerics.divide(_area(self.overlaps, units), area, otherwise=self.equal.astype(area.dtype))
-
-    def _ratio_of_areas(self, numerator: jax.Array, denominator: jax.Array) -> jax.Array:
-        return jnp.where(self.equal, 1, numerics.divide(numerator, denominator))
-
-    @functools.cached_property
-    def extended_iou(self) -> jax.Array:
-        """Signed intersection over union, in `[-1, 1]`; 1 for equal boxes.
-
-        The areas together count as 1e-12 of the hull at least. Two empty boxes that differ have -1 if they are apart,
-        else 0, without a gradient.
-        """
-        # Nothing but the gap bounds the signed intersection, so that against areas near 0 it could be as steep as 1e60.
-        areas = self.area_a + self.area_b
-        counted = jnp.where(numerics.is_zero(areas), 0, numerics.maximum(areas, 1e-12 * self.hull_area))
-        return self._ratio_of_areas(self.signed_intersection, counted - self.signed_intersection)
-
-    @functools.cached_property
-    def vacancy(self) -> jax.Array:
-        """Share of the hull that neither box covers, in `[0, 1]`: GIoU's penalty."""
-        # Not hull minus union over hull: for boxes far apart that cancels in the derivative.
-        return 1 - self._ratio_of_areas(self.union, self.hull_area)
-
-    @functools.cached_property
-    def distance(self) -> jax.Array:
-        """Squared distance of the centers over the squared diagonal of the hull, in `[0, 1)`: DIoU's penalty."""
-        return numerics.divide(self.squared_offset, self.squared_diagonal)
-
-    @functools.cached_property
-    def aspect(self) -> jax.Array:
-        """Squared angle between the diagonals of boxes in the plane, over that of a right angle: `[0, 1]`, CIoU's v."""
-        sides, sides_star = (map(numerics.positive_part, sides) for sides in (self.sides_a, self.sides_b))
-        difference = numerics.angle_between(*sides, *sides_star)
-        return (2 / jnp.pi * difference) ** 2
-
-    @functools.cached_property
-    def weighted_aspect(self) -> jax.Array:
-        """`aspect` times its weight of itself over `(1 - iou) + aspect`, which is held constant: CIoU's last term."""
-        weight = lax.stop_gradient(numerics.divide(self.aspect, (1 - self.iou) + self.aspect))
-        return weight * self.aspect
-
-    def scaled(self, ratio: chex.Numeric) -> Pair:
-        """The geometry of the boxes scaled about their own centers, in a unit of length of `ratio`.
-
-        Args:
-          ratio: what the sides are multiplied by; may be traced.
-
-        Returns:
-          A pair with the same sides, and offsets divided by the ratio.
-        """
-        ratio = jnp.asarray(ratio, self.offsets[0].dtype)
-        # In units of the ratio, in which the sides are what they were: scaled ones could be too small, or too large, to
-        # be multiplied. The center of the second box is the origin: far from it corners would round.
-        offsets = [x / ratio for x in self.offsets]
-        axes = zip(self.sides_a, self.sides_b, offsets, strict=True)
-        overlaps = [_overlap(x - a / 2, x + a / 2, -b / 2, b / 2) for a, b, x in axes]
-        return Pair(self.sides_a, self.sides_b, overlaps, offsets)
-
-
-def _overlap(low_a: jax.Array, high_a: jax.Array, low_b: jax.Array, high_b: jax.Array) -> jax.Array:
-    return numerics.minimum(high_a, high_b) - numerics.maximum(low_a, low_b)
-
-
-def sum_of_squares(lengths: Sequence[jax.Array]) -> jax.Array:
-    """The squared length of a vector that is given by its components.
-
-    Args:
-      lengths: arrays `[...]`, one an axis.
-
-    Returns:
-      Their sum of squares, `[...]`.
-    """
-    return numerics.total(length * length for length in lengths)
-
-
-def pair(a: chex.Array, b: chex.Array) -> Pair:
-    """The geometry of two boxes, in four numbers an axis.
-
-    Args:
-      a: boxes, `[..., 2n]`, low corner, then high corner.
-      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
-
-    Returns:
-      A `Pair`.
-
-    Gradient:
-      Where two edges coincide, one half each.
-    """
-    _checks.assert_one_dimension({"a": a, "b": b})
-    rank = max(a.ndim, b.ndim)
-    expanded = (jnp.expand_dims(box, range(rank - box.ndim)) for box in (a, b))
-    (low_a, high_a), (low_b, high_b) = map(_corners, numerics.unstack(*expanded))
-    axes = list(zip(low_a, high_a, low_b, high_b, strict=True))
-    return Pair(
-        sides_a=[high_a - low_a for low_a, high_a, _, _ in axes],
-        sides_b=[high_b - low_b for _, _, low_b, high_b in axes],
-        overlaps=[_overlap(*edges) for edges in axes],
-        # Center minus center would cancel: by 3e-3 of a DIoU, in float32 at coordinates of 1e5.
-        offsets=[((low_a - low_b) + (high_a - high_b)) / 2 for low_a, high_a, low_b, high_b in axes],
-    )
 
 
 def __dir__() -> list[str]:

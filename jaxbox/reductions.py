@@ -225,7 +225,7 @@ def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | 
 
 
 def _total(values: jax.Array, axis: Axis, axis_name: str | tuple[str, ...] | None) -> jax.Array:
-    total = jnp.sum(numerics.seam(values), axis=axis)
+    total = jnp.sum(numerics.fusion_barrier(values), axis=axis)
     return total if axis_name is None else lax.psum(total, axis_name)
 
 

@@ -283,7 +283,7 @@ def scale_sides(direction: Direction, factor: float) -> Direction:
     """
 
     def scaled(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-        ((x, y, w, h),) = numerics.unstack(direction(predictions, targets))
+        ((x, y, w, h),) = numerics.coordinates(direction(predictions, targets))
         return jnp.stack([x, y, factor * w, factor * h], axis=-1)
 
     return scaled
@@ -322,7 +322,7 @@ class _Area(NamedTuple):
 
 def _axes(predictions: chex.Array, targets: chex.Array) -> list[_Axis]:
     predictions, targets = _checks.pairs(_checks.PLANE, predictions=predictions, targets=targets)
-    (x, y, w, h), (x_star, y_star, w_star, h_star) = numerics.unstack(predictions, targets)
+    (x, y, w, h), (x_star, y_star, w_star, h_star) = numerics.coordinates(predictions, targets)
     return [_axis(x, w, x_star, w_star), _axis(y, h, y_star, h_star)]
 
 

@@ -78,7 +78,7 @@ def masked_matrix(a, b):
 OF_DISTRIBUTIONS = [
     Call("losses.distribution_focal_loss", losses.distribution_focal_loss, ((None, 9), NUMBER)),
     Call("losses.expected_bin", losses.expected_bin, ((None, 9),)),
-    Call("losses.gaussian_box_loss", losses.gaussian_box_loss, (BOX, BOX, BOX)),
+    Call("losses.uncertain_l1_loss", losses.uncertain_l1_loss, (BOX, BOX, BOX)),
 ]
 MATRICES = [
     Call("similarity.pairwise", similarity.pairwise(similarity.giou), (BOX, BOX), is_matrix=True),

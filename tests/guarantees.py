@@ -74,14 +74,14 @@ def of_logits(a, b):
 
 
 def of_variance_1(a, b):
-    return losses.gaussian_box_loss(a, jnp.zeros_like(a), b)
+    return losses.uncertain_l1_loss(a, jnp.zeros_like(a), b)
 
 
 def promises():
     """Every public loss and similarity by its name."""
     found = {row.name: Promise(row, 0, row.upper, row.upper_if_flipped or row.upper) for row in LOSSES}
     found["distribution_focal_loss"] = Promise(of_logits, 0, np.inf, np.inf)
-    found["gaussian_box_loss"] = Promise(of_variance_1, -np.inf, np.inf, np.inf)
+    found["uncertain_l1_loss"] = Promise(of_variance_1, -np.inf, np.inf, np.inf)
     for name in NAMES:
         upper = found[f"{name}_loss"].upper if f"{name}_loss" in found else 1
         found[name] = Promise(similarity_of(name), 1 - upper, 1, 1)

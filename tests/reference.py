@@ -284,7 +284,7 @@ def focused_powerful_iou_loss(predictions, targets, focus=1.3):
     return 3 * z * np.exp(-(z**2)) * powerful_iou_loss(predictions, targets)
 
 
-def gaussian_box_loss(predictions, log_variance, targets):
+def uncertain_l1_loss(predictions, log_variance, targets):
     error = np.abs(predictions - targets)
     distance = np.where(error <= 1, error**2 / 2, error - 1 / 2)
     return np.sum(np.exp(-log_variance) * distance + log_variance / 2, axis=-1)

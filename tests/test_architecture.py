@@ -8,12 +8,14 @@ import re
 
 import pytest
 
+import jaxbox
 from jaxbox import boxes, losses, numerics, reductions, similarity
 
-PACKAGE = pathlib.Path(numerics.__file__).parent
-LAYERS = {"_checks": 0, "numerics": 0, "boxes": 1, "similarity": 2, "losses": 3, "reductions": 3}
-LAYERS |= {"simulation": 4, "plots": 4, "demo": 5, "__main__": 6}
+PACKAGE = pathlib.Path(jaxbox.__file__).parent
+ROOT = PACKAGE.parent
+LAYERS = {name: int(layer) for layer, name in re.findall(r"^ +(\d) +(\w+) ", jaxbox.__doc__, re.MULTILINE)}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+PACKAGES = [path.parent for path in SOURCES if path.name == "__init__.py" and path.parent != PACKAGE]
 
 
 def module_of(path):
@@ -56,10 +58,33 @@ def test_a_module_imports_only_from_lower_layers(path):
         assert LAYERS[imported] < LAYERS[module] or imported == module  # a package is one layer
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_of_a_package_imports_only_those_that_its_index_names_before_it(package):
+    index = re.findall(
+        r"^    (\w+)  ", ast.get_docstring(ast.parse((package / "__init__.py").read_text())), re.MULTILINE
+    )
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    if package.name != "demo":
+        assert set(index) == (modules if len(modules) > 1 else set()), "the docstring of a package lists its modules"
+    for place, name in enumerate(index):
+        for node in ast.walk(ast.parse((package / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == f"jaxbox.{package.name}":
+                assert {alias.name for alias in node.names} & modules <= set(index[:place]), name
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"jaxbox.{package.name}."):
+                assert node.module.split(".")[2] in index[:place], name
+
+
+@pytest.mark.parametrize("folder", ["jaxbox"])
+def test_no_file_has_more_than_500_lines(folder):
+    lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in (ROOT / folder).rglob("*.py")}
+    assert {file: count for file, count in lines.items() if count > 500} == {}
+
+
 def test_custom_derivatives_are_only_in_numerics():
-    assert [module_of(path) for path in SOURCES if re.search(r"custom_[jv]", path.read_text())] == ["numerics"]
+    assert {module_of(path) for path in SOURCES if re.search(r"custom_[jv]", path.read_text())} == {"numerics"}
 
 
+CORE_MODULES = [boxes, losses, numerics, reductions, similarity]
 CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["reductions"]]
 
 
@@ -73,17 +98,19 @@ def test_the_core_imports_nothing_but_its_dependencies(path):
         assert {module.split(".")[0] for module in modules} <= allowed
 
 
-def test_checks_are_the_only_private_room():
+def test_private_rooms_are_the_checks_and_the_geometry():
     private = {part for path in SOURCES for part in path.relative_to(PACKAGE).parts if part.startswith("_")}
-    assert private - {"__init__.py", "__main__.py"} == {"_checks"}
+    assert private - {"__init__.py", "__main__.py"} == {"_checks", "_geometry"}
 
 
-GEOMETRY_OF_A_PAIR = {"Pair", "pair", "sum_of_squares"}  # what similarities and losses share, in `boxes`
+def test_no_public_function_lives_in_a_private_room():
+    homes = {
+        value.__module__ for module in CORE_MODULES for value in vars(module).values() if inspect.isfunction(value)
+    }
+    assert {home for home in homes if "._" in home} == set()
 
 
-@pytest.mark.parametrize(
-    "module", [boxes, losses, numerics, reductions, similarity], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", CORE_MODULES, ids=lambda module: module.__name__)
 def test_a_module_shows_what_it_has_and_nothing_foreign(module):
     defined = {
         name
@@ -92,7 +119,7 @@ def test_a_module_shows_what_it_has_and_nothing_foreign(module):
         and (inspect.isfunction(value) or inspect.isclass(value))
         and f"{value.__module__}.".startswith(f"{module.__name__}.")
     }
-    assert set(module.__all__) == defined - GEOMETRY_OF_A_PAIR
+    assert set(module.__all__) == defined
     assert dir(module) == sorted(module.__all__)
     namespace = {}
     exec(f"from {module.__name__} import *", namespace)

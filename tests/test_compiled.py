@@ -69,13 +69,13 @@ def test_a_loss_takes_the_kernels_and_the_memory_that_were_measured(name):
     ("values", "mean"),
     [
         *((row, jnp.mean) for row in LOSSES),
-        (lambda p, t: losses.gaussian_box_loss(p, p, t), jnp.mean),
+        (lambda p, t: losses.uncertain_l1_loss(p, p, t), jnp.mean),
         (lambda p, t: 1 - similarity.giou(p, t), reductions.weighted_mean),
     ],
-    ids=[*(row.name for row in LOSSES), "gaussian_box_loss", "weighted_mean"],
+    ids=[*(row.name for row in LOSSES), "uncertain_l1_loss", "weighted_mean"],
 )
 def test_a_mean_starts_after_the_loss_is_complete(values, mean):
-    # XLA would take the operations before a sum into the kernel of the sum, a box at a time: `numerics.seam`.
+    # XLA would take the operations before a sum into the kernel of the sum, a box at a time: `numerics.fusion_barrier`.
     program = compiled(lambda p, t: mean(values(p, t)), BOXES, BOXES)
     sums = [part for part in re.split(r"\n(?=%|ENTRY)", program.as_text()) if re.search(r"\breduce\(", part)]
     assert len(sums) == 1
@@ -93,7 +93,7 @@ def test_a_gradient_takes_few_kernels_and_little_memory(name):
 
 @pytest.mark.parametrize("name", ["iou", "giou", "diou", "ciou"])
 def test_the_gradients_of_the_coordinates_are_chosen_in_one_loop(name):
-    # The transpose of a slice pads, that of a split concatenates: a loop for every coordinate. `numerics.unstack`.
+    # The transpose of a slice pads, that of a split concatenates: a loop for every coordinate. `numerics.coordinates`.
     operations = set(re.findall(r"= \S+ ([\w-]+)\(", value_and_grad(name).as_text()))
     assert not operations & {"pad", "concatenate"}
 

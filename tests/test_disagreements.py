@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import boxes, losses, similarity
+from jaxbox import losses, similarity
+from jaxbox._geometry import Pair
 from tests import cases, reference
 
 PREDICTION, TARGET = jnp.array([10.0, 10, 50, 60]), jnp.array([20.0, 15, 60, 70])
@@ -37,7 +38,7 @@ def test_the_weight_of_ciou_applies_at_any_iou():
 @pytest.mark.usefixtures("x64")
 def test_the_weight_of_ciou_is_held_in_the_gradient():
     prediction, target = PREDICTION.astype(jnp.float64), TARGET.astype(jnp.float64)
-    v, slope = jax.value_and_grad(lambda x: boxes.pair(x, target).aspect)(prediction)
+    v, slope = jax.value_and_grad(lambda x: Pair.of(x, target).aspect)(prediction)
     alpha = v / (1 - similarity.iou(prediction, target) + v)
     penalty = jax.grad(lambda x: losses.ciou_loss(x, target) - losses.diou_loss(x, target))(prediction)
     np.testing.assert_allclose(penalty, alpha * slope, rtol=1e-9, atol=1e-15)

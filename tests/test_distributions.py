@@ -29,13 +29,13 @@ def test_distribution_focal_value_and_gradient_are_those_of_the_reference():
 
 @pytest.mark.usefixtures("x64")
 def test_gaussian_value_and_gradients_are_those_of_the_reference():
-    value = losses.gaussian_box_loss(PREDICTIONS, LOG_VARIANCE, TARGETS)
-    np.testing.assert_allclose(value, reference.gaussian_box_loss(PREDICTIONS, LOG_VARIANCE, TARGETS), rtol=1e-12)
-    gradients = jax.grad(lambda p, a: jnp.sum(losses.gaussian_box_loss(p, a, TARGETS)), (0, 1))(
+    value = losses.uncertain_l1_loss(PREDICTIONS, LOG_VARIANCE, TARGETS)
+    np.testing.assert_allclose(value, reference.uncertain_l1_loss(PREDICTIONS, LOG_VARIANCE, TARGETS), rtol=1e-12)
+    gradients = jax.grad(lambda p, a: jnp.sum(losses.uncertain_l1_loss(p, a, TARGETS)), (0, 1))(
         PREDICTIONS, LOG_VARIANCE
     )
-    by_prediction = central_differences(lambda x: reference.gaussian_box_loss(x, LOG_VARIANCE, TARGETS), PREDICTIONS)
-    by_variance = central_differences(lambda x: reference.gaussian_box_loss(PREDICTIONS, x, TARGETS), LOG_VARIANCE)
+    by_prediction = central_differences(lambda x: reference.uncertain_l1_loss(x, LOG_VARIANCE, TARGETS), PREDICTIONS)
+    by_variance = central_differences(lambda x: reference.uncertain_l1_loss(PREDICTIONS, x, TARGETS), LOG_VARIANCE)
     np.testing.assert_allclose(gradients[0], by_prediction, atol=1e-7)
     np.testing.assert_allclose(gradients[1], by_variance, atol=1e-7)
 
@@ -101,7 +101,7 @@ def test_large_logits_stay_finite(logit):
 @pytest.mark.parametrize("error", [0.0, 1e-15, 1e15])
 def test_extreme_variances_stay_finite(exponent, error):
     arguments = jnp.full(4, error), jnp.full(4, exponent), jnp.zeros(4)
-    value, gradients = jax.value_and_grad(losses.gaussian_box_loss, (0, 1, 2))(*arguments)
+    value, gradients = jax.value_and_grad(losses.uncertain_l1_loss, (0, 1, 2))(*arguments)
     assert jnp.isfinite(value)
     assert all(jnp.all(jnp.isfinite(gradient)) for gradient in gradients)
 
@@ -109,13 +109,13 @@ def test_extreme_variances_stay_finite(exponent, error):
 @pytest.mark.parametrize(("beyond", "limit"), [(-60.0, -50.0), (60.0, 50.0)])
 def test_a_log_variance_beyond_50_counts_as_50(beyond, limit):
     box, target = jnp.ones(4), jnp.zeros(4)
-    values = [losses.gaussian_box_loss(box, jnp.full(4, exponent), target) for exponent in (beyond, limit)]
+    values = [losses.uncertain_l1_loss(box, jnp.full(4, exponent), target) for exponent in (beyond, limit)]
     assert values[0] == values[1]
 
 
 def test_a_gaussian_at_the_target_pushes_nothing_but_the_variance():
     boxes = jnp.float32(TARGETS[0])
-    gradients = jax.grad(losses.gaussian_box_loss, (0, 1))(boxes, jnp.zeros(4), boxes)
+    gradients = jax.grad(losses.uncertain_l1_loss, (0, 1))(boxes, jnp.zeros(4), boxes)
     np.testing.assert_array_equal(gradients, [[0] * 4, [0.5] * 4])
 
 
@@ -129,7 +129,7 @@ def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(garbage):
 
     for loss, arguments in (
         (losses.distribution_focal_loss, (LOGITS, PLACES)),
-        (losses.gaussian_box_loss, (PREDICTIONS, LOG_VARIANCE, TARGETS)),
+        (losses.uncertain_l1_loss, (PREDICTIONS, LOG_VARIANCE, TARGETS)),
     ):
         everything = tuple(range(len(arguments)))
         total = jax.jit(jax.value_and_grad(lambda *x, loss=loss: jnp.sum(loss(*x, where=keep)), everything))
@@ -166,4 +166,4 @@ def test_wrong_arguments_say_what_is_wanted():
     with pytest.raises(TypeError, match="`logits` has dtype int32"):
         losses.expected_bin(jnp.zeros((3, 9), int))
     with pytest.raises(ValueError, match=r"`log_variance` of shape \(4,\)"):
-        losses.gaussian_box_loss(jnp.zeros((3, 4)), jnp.zeros(4), jnp.zeros((3, 4)))
+        losses.uncertain_l1_loss(jnp.zeros((3, 4)), jnp.zeros(4), jnp.zeros((3, 4)))

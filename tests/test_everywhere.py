@@ -197,7 +197,7 @@ def test_the_simulation_takes_double_precision_of_numpy_without_a_warning():
     "call",
     [
         *(Call(name, getattr(losses, name), ((None, 512),) * 2) for name in losses.coordinates.__all__),
-        Call("gaussian_box_loss", losses.gaussian_box_loss, ((None, 512),) * 3),
+        Call("uncertain_l1_loss", losses.uncertain_l1_loss, ((None, 512),) * 3),
     ],
     ids=lambda call: call.name,
 )

@@ -298,7 +298,7 @@ def with_where(name):
     options = {row.name: row.options for row in LOSSES}.get(name, {})
     if name == "distribution_focal_loss":
         return lambda a, b, where: function(a, b[..., 0], where=where)
-    if name == "gaussian_box_loss":
+    if name == "uncertain_l1_loss":
         return lambda a, b, where: function(a, 2 * a, b, where=where)
     return partial(function, **options)
 

@@ -300,7 +300,7 @@ def test_solids_too_small_for_a_volume_have_their_overlap():
         np.testing.assert_allclose(similarity.iou(solid, moved), 1 / 3, rtol=1e-6)
         np.testing.assert_allclose(similarity.giou(solid, moved), 1 / 3, rtol=1e-6)
         np.testing.assert_allclose(similarity.ioa(solid, moved), 1 / 2, rtol=1e-6)
-        np.testing.assert_allclose(similarity.inner_iou(solid, moved, ratio=0.75), 0.25 / 1.25, rtol=1e-5)
+        np.testing.assert_allclose(losses.inner_iou_loss(solid, moved, ratio=0.75), 1 - 0.25 / 1.25, rtol=1e-5)
 
 
 def test_a_tiny_solid_inside_a_huge_one_is_covered_whole():
@@ -321,6 +321,17 @@ def test_a_solid_of_any_shape_has_the_overlap_of_its_share_along_each_axis(lengt
 
 def test_siou_knows_the_direction_of_an_offset_of_tiny_boxes():
     box, moved = np.float32([0, 0, 4, 4]), np.float32([0.5, 0.5, 4.5, 4.5])
-    expected = similarity.siou(box, moved)
+    expected = losses.siou_loss(box, moved)
     tiny = np.float32(2.0**-51)
-    assert similarity.siou(tiny * box, tiny * moved) == expected
+    assert losses.siou_loss(tiny * box, tiny * moved) == expected
+
+
+def test_siou_does_not_push_along_an_axis_on_which_the_centers_agree():
+    slope = jax.grad(losses.siou_loss)(jnp.array([0.0, 3.0, 2.0, 5.0]), jnp.array([0.0, 0.0, 2.0, 2.0]))
+    assert slope[0] + slope[2] == 0
+    assert slope[1] + slope[3] != 0
+
+
+def test_bounds_that_turn_out_to_be_equal_give_no_nan():
+    loss = jax.jit(lambda bound: losses.focaler_iou_loss(jnp.ones(4), jnp.ones(4), lower=bound, upper=bound))
+    assert jnp.isfinite(loss(1.0))

@@ -237,7 +237,7 @@ def central_differences(function, x):
 
 
 # Their arguments are not two arrays of boxes; tests/test_distributions.py has them.
-OF_DISTRIBUTIONS = {"distribution_focal_loss", "gaussian_box_loss"}
+OF_DISTRIBUTIONS = {"distribution_focal_loss", "uncertain_l1_loss"}
 
 
 # The table.
@@ -504,7 +504,7 @@ def test_bounded_iou_draws_back_a_center_that_is_half_a_side_away():
 @pytest.mark.parametrize(("kind", "alike"), [("points apart", -1), ("crossed segments", 0), ("equal points", 1)])
 def test_extended_iou_of_empty_boxes_is_decided(kind, alike):
     a, b = (jnp.array(x) for x in cases.AWKWARD[kind])
-    assert boxes.pair(a, b).extended_iou == alike
+    assert 1 - losses.extended_iou_loss(a, b, smooth=0.0) == alike
 
 
 @rows(lambda row: row.options.keys() - {"image_size"} or defaults(row.loss))

@@ -15,7 +15,7 @@ import jaxbox
 from jaxbox import boxes, losses, reductions, similarity
 
 ROOT = pathlib.Path(boxes.__file__).parent
-FILES = ["_checks/arrays.py", "_checks/options.py", "_checks/calls.py", "similarity.py", "reductions.py"]
+FILES = ["_checks/arrays.py", "_checks/options.py", "_checks/calls.py", "similarity/pairs.py", "reductions.py"]
 FILES += ["losses/distributions.py"]
 
 

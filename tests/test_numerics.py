@@ -123,7 +123,7 @@ def test_the_second_derivatives_of_a_quotient_and_an_angle_are_the_true_ones():
 
 @pytest.mark.parametrize(
     "function",
-    [numerics.positive_part, numerics.absolute, numerics.square_root, numerics.seam],
+    [numerics.positive_part, numerics.absolute, numerics.square_root, numerics.fusion_barrier],
 )
 def test_a_nan_goes_through(function):
     assert jnp.isnan(function(jnp.float32(jnp.nan)))
@@ -173,7 +173,7 @@ def test_promotion_is_to_float32_at_least(dtypes, wanted):
 def test_a_seam_changes_no_bit(dtype):
     rng = np.random.default_rng(0)
     values = jnp.asarray(rng.normal(size=1000) * 10.0 ** rng.integers(-4, 4, 1000), dtype)
-    np.testing.assert_array_equal(jax.jit(numerics.seam)(values), values)
+    np.testing.assert_array_equal(jax.jit(numerics.fusion_barrier)(values), values)
 
 
 def test_the_angle_of_a_float32_vector_is_right_to_the_last_digits():
@@ -195,10 +195,10 @@ def test_the_angle_of_a_float64_vector_is_that_of_the_plane():
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 0, 4)])
 def test_unstacking_keeps_every_entry_and_its_gradient(shape):
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
-    np.testing.assert_array_equal(jnp.stack(*numerics.unstack(x), axis=-1), x)
+    np.testing.assert_array_equal(jnp.stack(*numerics.coordinates(x), axis=-1), x)
 
     def third(x):
-        return numerics.unstack(x)[0][2]
+        return numerics.coordinates(x)[0][2]
 
     tangent = x + 1
     np.testing.assert_array_equal(jax.jvp(third, (x,), (tangent,))[1], tangent[..., 2])
@@ -207,7 +207,7 @@ def test_unstacking_keeps_every_entry_and_its_gradient(shape):
 
 
 def test_an_infinite_gradient_of_one_entry_does_not_soil_the_others():
-    gradient = jax.grad(lambda x: numerics.unstack(x)[0][1] * jnp.inf + numerics.unstack(x)[0][0])(jnp.ones(3))
+    gradient = jax.grad(lambda x: numerics.coordinates(x)[0][1] * jnp.inf + numerics.coordinates(x)[0][0])(jnp.ones(3))
     np.testing.assert_array_equal(gradient, [1, jnp.inf, 0])
 
 

@@ -2,17 +2,17 @@
 
     interrupts    signals that end the command
     arguments     what is read from the command line, and what is said where that cannot be meant
-    command       what the command line takes; needs no more than jaxbox itself
+    files         the folder that a run leaves behind
     catalogue     every loss, described from its docstring
     listing       `jaxbox losses`
+    processes     several processes that train as one
     digits        real digits on noisy canvases, with their boxes
     detector      the Flax model, the targets of its cells, and how its outputs become detections
     train         the train step and the loop
     evaluation    average precision, as COCO computes it
-    processes     several processes that train as one
     run           a run of `jaxbox train`, from the digits to the table
     simulate      a run of `jaxbox simulate`, from the grid to the table
-    files         the folder that a run leaves behind
+    command       what the command line takes; needs no more than jaxbox itself
 
 `digits`, `detector`, `train`, `evaluation`, `run` and `simulate` need the extra `demo`.
 """

@@ -7,17 +7,28 @@ propagates.
 
 A loss lives in the module of its family, which names it in `__all__`, and is called by the name of this package:
 `losses.giou_loss`.
+
+    preparation      what losses do around a formula
+    coordinates      coordinates one by one, in any layout
+    distributions    coordinates that are predicted as a distribution
+    overlap          the overlap of upright boxes, and what draws together boxes that do not overlap
+    powers           the IoU and its kin, bent or rescaled
+    focused          losses of the others with a weight that says which boxes count
 """
 
-from jaxbox.losses import coordinates, distributions, overlap
+from jaxbox.losses import coordinates, distributions, focused, overlap, powers
 from jaxbox.losses.coordinates import *
 from jaxbox.losses.distributions import *
+from jaxbox.losses.focused import *
 from jaxbox.losses.overlap import *
+from jaxbox.losses.powers import *
 
 __all__ = []
 __all__ += coordinates.__all__
-__all__ += overlap.__all__
 __all__ += distributions.__all__
+__all__ += overlap.__all__
+__all__ += powers.__all__
+__all__ += focused.__all__
 
 
 def __dir__() -> list[str]:

@@ -41,7 +41,8 @@ def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
     References:
       Carion et al., 2020, https://arxiv.org/abs/2005.12872
     """
-    return preparation.sum_over_coordinates(numerics.absolute, *preparation.masked(where, predictions, targets))
+    errors = preparation.errors(where, predictions, targets)
+    return preparation.total(numerics.absolute(error) for error in errors)
 
 
 @preparation.loss(layout=COORDINATES)
@@ -65,9 +66,8 @@ def l2_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
     References:
       Girshick et al., 2013, https://arxiv.org/abs/1311.2524
     """
-    return preparation.sum_over_coordinates(
-        lambda error: error * error / 2, *preparation.masked(where, predictions, targets)
-    )
+    errors = preparation.errors(where, predictions, targets)
+    return preparation.total(error * error / 2 for error in errors)
 
 
 @preparation.loss(layout=COORDINATES, beta=NOT_NEGATIVE)
@@ -98,9 +98,9 @@ def smooth_l1_loss(
     References:
       Girshick, 2015, https://arxiv.org/abs/1504.08083
     """
-    return preparation.sum_over_coordinates(
-        lambda error: numerics.smooth_absolute(error, beta), *preparation.masked(where, predictions, targets)
-    )
+    errors = preparation.errors(where, predictions, targets)
+    beta = preparation.of_coordinates(beta)
+    return preparation.total(numerics.smooth_absolute(error, beta) for error in errors)
 
 
 @preparation.loss(layout=COORDINATES, delta=NOT_NEGATIVE)
@@ -131,9 +131,9 @@ def huber_loss(
     References:
       Huber, 1964, https://doi.org/10.1214/aoms/1177703732
     """
-    return preparation.sum_over_coordinates(
-        lambda error: numerics.straightened_square(error, delta), *preparation.masked(where, predictions, targets)
-    )
+    errors = preparation.errors(where, predictions, targets)
+    delta = preparation.of_coordinates(delta)
+    return preparation.total(numerics.straightened_square(error, delta) for error in errors)
 
 
 @preparation.loss(layout=COORDINATES, alpha=POSITIVE_OR_INFINITE, gamma=POSITIVE, beta=POSITIVE)
@@ -173,6 +173,8 @@ def balanced_l1_loss(
     References:
       Pang et al., 2019, https://arxiv.org/abs/1904.02701
     """
+    errors = preparation.errors(where, predictions, targets)
+    alpha, gamma, beta = map(preparation.of_coordinates, (alpha, gamma, beta))
 
     def balanced(error: jax.Array) -> jax.Array:
         size = numerics.absolute(error)
@@ -180,7 +182,7 @@ def balanced_l1_loss(
         near = numerics.minimum(numerics.divide(size, width), 1)
         return width * numerics.balanced_integral(near, alpha, gamma) + gamma * numerics.maximum(size - width, 0)
 
-    return preparation.sum_over_coordinates(balanced, *preparation.masked(where, predictions, targets))
+    return preparation.total(map(balanced, errors))
 
 
 @preparation.loss(layout=COORDINATES)
@@ -204,4 +206,5 @@ def log_cosh_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.A
     References:
       Chen et al., 2019, https://openreview.net/forum?id=rkglvsC9Ym
     """
-    return preparation.sum_over_coordinates(numerics.log_cosh, *preparation.masked(where, predictions, targets))
+    errors = preparation.errors(where, predictions, targets)
+    return preparation.total(map(numerics.log_cosh, errors))

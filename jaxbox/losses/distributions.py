@@ -10,7 +10,7 @@ from jax import lax
 from jaxbox import _checks, numerics
 from jaxbox.losses import preparation
 
-__all__ = ["distribution_focal_loss", "expected_bin", "gaussian_box_loss"]
+__all__ = ["distribution_focal_loss", "expected_bin", "uncertain_l1_loss"]
 
 
 def _check_distribution(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
@@ -104,7 +104,7 @@ def _bins(logits: jax.Array) -> jax.Array:
 
 
 @_checks.checked(_check_variance)
-def gaussian_box_loss(
+def uncertain_l1_loss(
     predictions: chex.Array, log_variance: chex.Array, targets: chex.Array, *, where: chex.Array | None = None
 ) -> jax.Array:
     """Sum of the errors of the coordinates, each over its predicted variance: the KL loss.
@@ -127,10 +127,9 @@ def gaussian_box_loss(
     References:
       He et al., 2018, https://arxiv.org/abs/1809.08545
     """
-    predictions, log_variance, targets = preparation.masked(where, predictions, log_variance, targets)
 
-    def of_one(error: jax.Array, exponent: jax.Array) -> jax.Array:
+    def of_one(prediction: jax.Array, target: jax.Array, exponent: jax.Array) -> jax.Array:
         a = jnp.clip(exponent, -50, 50)
-        return jnp.exp(-a) * numerics.smooth_absolute(error, 1.0) + a / 2
+        return jnp.exp(-a) * numerics.smooth_absolute(prediction - target, 1.0) + a / 2
 
-    return preparation.sum_over_coordinates(of_one, predictions, targets, log_variance)
+    return preparation.total(map(of_one, *preparation.coordinates(where, predictions, targets, log_variance)))

@@ -1,6 +1,6 @@
-"""What losses do before their formula: their arguments are checked, and masked rows replaced."""
+"""What losses do around a formula: arguments are checked, masked rows replaced, coordinates taken apart and summed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import chex
@@ -47,26 +47,35 @@ def masked(where: chex.Array | None, *arrays: chex.Array) -> tuple[Any, ...]:
     return tuple(jnp.where(keep, array, 0) for array in arrays)
 
 
-def sum_over_coordinates(
-    function: Callable[..., jax.Array], predictions: chex.Array, targets: chex.Array, *others: chex.Array
-) -> jax.Array:
-    """The loss that is the sum over the coordinates of a function of the error.
+def coordinates(where: chex.Array | None, *arrays: chex.Array) -> tuple[list[jax.Array], ...]:
+    """The coordinates of each array, with zeros where a row is masked, in the dtype to compute in.
 
     Args:
-      function: of the errors of one coordinate, `[...]`, and of the same coordinate of each other array.
-      predictions: coordinates, `[..., k]`.
-      targets: coordinates, `[..., k]`.
-      *others: further numbers a coordinate, `[..., k]`.
+      where: boolean mask, `[...]` with axes that may have length 1, or None.
+      *arrays: coordinates, `[..., k]`.
 
     Returns:
-      One value a row, `[...]`.
+      For each array a list of arrays that together are its last axis: `k` of `[..., 1]` if these are few, else one of
+      `[..., k]`.
     """
-
-    def of_one(prediction: jax.Array, target: jax.Array, *rest: jax.Array) -> jax.Array:
-        return function(prediction - target, *rest)
-
-    length = jnp.shape(predictions)[-1]
+    arrays = masked(where, *arrays)
+    length = arrays[0].shape[-1]
     if not isinstance(length, int) or length > FEW:  # or a symbol of `jax.export`
-        of_all = jax.vmap(of_one, in_axes=-1, out_axes=-1)
-        return jnp.sum(of_all(*numerics.promote(predictions, targets, *others)), axis=-1)
-    return numerics.seam(numerics.total(map(of_one, *numerics.unstack(predictions, targets, *others))))
+        return tuple([array] for array in numerics.promote(*arrays))
+    return tuple([jnp.expand_dims(x, -1) for x in apart] for apart in numerics.coordinates(*arrays))
+
+
+def errors(where: chex.Array | None, predictions: chex.Array, targets: chex.Array) -> list[jax.Array]:
+    """Predictions minus targets, in the form of `coordinates`; 0 where a row is masked."""
+    pairs = zip(*coordinates(where, predictions, targets), strict=True)
+    return [prediction - target for prediction, target in pairs]
+
+
+def of_coordinates(option: chex.Numeric) -> chex.Numeric:
+    """An option, `()` or one a box, as what goes with coordinates, `()` or `[..., 1]`."""
+    return jnp.expand_dims(option, -1) if jnp.ndim(option) else option
+
+
+def total(terms: Iterable[jax.Array]) -> jax.Array:
+    """The sum of what `coordinates` took apart: one value a row, `[...]`."""
+    return numerics.fusion_barrier(jnp.sum(numerics.total(terms), axis=-1))

@@ -34,7 +34,7 @@ from tests.benchmarks import numpy_simulation, plain, torch_peers
 from tests.benchmarks.timing import CONTROL, Effort, measure
 
 OPTIONS = {"mpdiou": {"image_size": (1.0, 1.0)}, "nwd": {"constant": 1.0}, "focused_wiou": {"mean_loss": 0.5}}
-PREDICTED = {"gaussian_box": (0, 1)}  # the places of what a network predicts, where it is not the first alone
+PREDICTED = {"uncertain_l1": (0, 1)}  # the places of what a network predicts, where it is not the first alone
 BINS = 16
 FAMILY = ["iou", "giou", "diou", "ciou"]
 BOXES = 100, 10_000, 1_000_000
@@ -75,7 +75,7 @@ def arguments_of(name, count):
     rng = np.random.default_rng(2)
     if name == "distribution_focal":
         return rng.normal(size=(count, BINS)).astype(np.float32), rng.uniform(0, BINS - 1, count).astype(np.float32)
-    if name == "gaussian_box":
+    if name == "uncertain_l1":
         return predictions, rng.normal(size=(count, 4)).astype(np.float32), targets
     return predictions, targets
 
@@ -94,7 +94,7 @@ def with_columns(arrays):
 
 def all_coordinates(*arrays):
     """As many bytes in and out as a loss, with next to no arithmetic."""
-    return numerics.total(itertools.chain(*numerics.unstack(*with_columns(arrays))))
+    return numerics.total(itertools.chain(*numerics.coordinates(*with_columns(arrays))))
 
 
 def one_pass(predicted):

@@ -269,7 +269,7 @@ def distribution_focal_loss(logits, targets):
     return (left + 1 - targets) * cross_entropy(left) + (targets - left) * cross_entropy(left + 1)
 
 
-def gaussian_box_loss(predictions, log_variance, targets):
+def uncertain_l1_loss(predictions, log_variance, targets):
     error = jnp.abs(predictions - targets)
     distance = jnp.where(error <= 1, error**2 / 2, error - 1 / 2)
     return jnp.sum(jnp.exp(-log_variance) * distance + log_variance / 2, axis=-1)

@@ -1,15 +1,12 @@
 """Primitives whose derivative JAX leaves undefined or badly chosen.
 
-Everything above this layer is made of these and of `+`, `-`, `*`, so a loss is finite, forward and backward, because
-they are. Each states its value and its derivative at the one point where the textbook has none. The rules call the safe
-functions themselves, so the derivatives of every order exist.
-
-This is the only file of the package with `custom_jvp`.
+Each states its value and its derivative at the one point where the textbook has none. The rules call the safe functions
+themselves, so the derivatives of every order exist.
 """
 
 import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import chex
 import jax
@@ -19,8 +16,6 @@ from jax import core, lax
 
 __all__ = [
     "absolute",
-    "all_pairs",
-    "angle_between",
     "balanced_integral",
     "clip",
     "divide",
@@ -32,35 +27,11 @@ __all__ = [
     "positive_part",
     "power",
     "power_of_two",
-    "promote",
-    "seam",
     "smooth_absolute",
     "square_root",
     "straightened_square",
     "total",
-    "unstack",
 ]
-
-
-def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
-    """Gives arrays one dtype to compute in: float64 if any is float64, else float32.
-
-    Half precision is for storage: bfloat16 has 8 bits, so a difference of two coordinates has lost most of them before
-    it is taken. The cast transposes to a cast, so a gradient comes back in the dtype of its input.
-
-    Args:
-      *arrays: floating point arrays of any shapes.
-
-    Returns:
-      The same arrays, all float32 or all float64.
-    """
-    known = [jnp.asarray(array) for array in arrays]
-    dtype = _dtype_to_compute_in(known)
-    return tuple(array.astype(dtype) for array in known)
-
-
-def _dtype_to_compute_in(arrays):
-    return jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32
 
 
 def total(terms: Iterable[jax.Array]) -> jax.Array:
@@ -73,36 +44,6 @@ def total(terms: Iterable[jax.Array]) -> jax.Array:
       Their sum.
     """
     return functools.reduce(operator.add, terms)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _unstack(dtype, x):
-    return tuple(x[..., place].astype(dtype) for place in range(x.shape[-1]))
-
-
-@_unstack.defjvp
-def _unstack_jvp(dtype, primals, tangents):
-    (x,), (dx,) = primals, tangents
-    dx, places = dx.astype(dtype), np.eye(x.shape[-1], dtype=bool)
-    return _unstack(dtype, x), tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1) for place in places)
-
-
-def unstack(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
-    """The entries along the last axis of each array as separate arrays, in the dtype that `promote` gives.
-
-    An entry is a slice. Its tangent is written as a sum over the axis that keeps one term. It is that entry all the
-    same, but its transpose chooses among the gradients of the entries, which XLA does for all of them in one loop over
-    the boxes. The transpose of a slice would pad, or concatenate: a loop and a copy for every entry.
-
-    Args:
-      *arrays: floating point arrays, `[..., k]`.
-
-    Returns:
-      For each, `k` arrays `[...]`; all float32 or all float64.
-    """
-    known = [jnp.asarray(array) for array in arrays]
-    dtype = _dtype_to_compute_in(known)
-    return tuple(_unstack(dtype, array) for array in known)
 
 
 def _share(wins, x, y):
@@ -181,10 +122,7 @@ def _positive_part(x):
     return jnp.maximum(x, 0)
 
 
-@_positive_part.defjvp
-def _positive_part_jvp(primals, tangents):
-    (x,), (dx,) = primals, tangents
-    return _positive_part(x), jnp.where(x < 0, jnp.zeros_like(dx), dx)
+_positive_part.defjvps(lambda dx, _, x: jnp.where(x < 0, 0, dx))
 
 
 def positive_part(x: jax.Array) -> jax.Array:
@@ -207,10 +145,7 @@ def _absolute(x):
     return jnp.abs(x)
 
 
-@_absolute.defjvp
-def _absolute_jvp(primals, tangents):
-    (x,), (dx,) = primals, tangents
-    return _absolute(x), jnp.sign(x) * dx
+_absolute.defjvps(lambda dx, _, x: jnp.sign(x) * dx)
 
 
 def absolute(x: jax.Array) -> jax.Array:
@@ -277,11 +212,7 @@ def _square_root(x):
     return jnp.sqrt(x)
 
 
-@_square_root.defjvp
-def _square_root_jvp(primals, tangents):
-    (x,), (dx,) = primals, tangents
-    root = _square_root(x)
-    return root, divide(dx, 2 * root)
+_square_root.defjvps(lambda dx, root, _: divide(dx, 2 * root))
 
 
 def square_root(x: jax.Array) -> jax.Array:
@@ -294,60 +225,6 @@ def square_root(x: jax.Array) -> jax.Array:
       The root.
     """
     return _square_root(x)
-
-
-def _arctangent2(y, x):
-    """The angle of float32 vectors by a polynomial: on CPU, XLA computes `jnp.arctan2` one number at a time."""
-    across, along = jnp.abs(y), jnp.abs(x)
-    shorter, longer = jnp.minimum(across, along), jnp.maximum(across, along)
-    # An angle from pi / 8 to pi / 4 is pi / 4 plus a negative one: the polynomial then reaches to pi / 8 only.
-    steep = shorter > 0.41421356 * longer
-    # The slope is used several times; XLA would compute a quotient that is in a kernel of its own, a product not.
-    slope = jnp.where(steep, shorter - longer, shorter) * divide(
-        jnp.ones_like(longer), jnp.where(steep, shorter + longer, longer)
-    )
-    square = slope * slope
-    # Minimax coefficients of (arctan(t) / t - 1) / t**2 up to t = tan(pi / 8): relative error 2e-8.
-    series = -0.33332955 + square * (0.19977926 + square * (-0.1387985 + square * 0.08060309))
-    folded = jnp.where(steep, jnp.pi / 4, 0) + (slope + slope * square * series)
-    acute = jnp.where(across > along, jnp.pi / 2 - folded, folded)
-    upper = jnp.where(x < 0, jnp.pi - acute, acute)
-    return jnp.where(y < 0, -upper, upper)
-
-
-@jax.custom_jvp
-def _angle_between(x, y, x_star, y_star):
-    # One angle is enough, and a difference of two would cancel.
-    same = (x == x_star) & (y == y_star)
-    across = jnp.where(same, 0, x_star * y - x * y_star)
-    along = x_star * x + y_star * y
-    if x.dtype == jnp.float32:
-        return _arctangent2(across, along)
-    # Without the replacement the angle of (0, -0.0) would be pi.
-    return jnp.arctan2(across, jnp.where(is_zero(along) & is_zero(across), 1, along))
-
-
-@_angle_between.defjvp
-def _angle_between_jvp(primals, tangents):
-    (x, y, x_star, y_star), (dx, dy, dx_star, dy_star) = primals, tangents
-    square, square_star = x * x + y * y, x_star * x_star + y_star * y_star
-    turn = divide(x * dy - y * dx, square) - divide(x_star * dy_star - y_star * dx_star, square_star)
-    return _angle_between(x, y, x_star, y_star), jnp.where(is_zero(square) | is_zero(square_star), 0, turn)
-
-
-def angle_between(x: jax.Array, y: jax.Array, x_star: jax.Array, y_star: jax.Array) -> jax.Array:
-    """The angle of the vector `(x, y)` less that of `(x_star, y_star)`; 0, with derivative 0, where one of them is 0.
-
-    Args:
-      x: component along the first axis. The square of every component must be a normal number, or 0.
-      y: component along the second axis.
-      x_star: component of the second vector along the first axis.
-      y_star: component of the second vector along the second axis.
-
-    Returns:
-      Radians, in `[-pi, pi]`; exactly 0 for equal vectors.
-    """
-    return _angle_between(x, y, x_star, y_star)
 
 
 @jax.custom_jvp
@@ -451,10 +328,7 @@ def _log_cosh(x):
     return jnp.where(near, -log / 2, size + log)
 
 
-@_log_cosh.defjvp
-def _log_cosh_jvp(primals, tangents):
-    (x,), (dx,) = primals, tangents
-    return _log_cosh(x), jnp.tanh(x) * dx
+_log_cosh.defjvps(lambda dx, _, x: jnp.tanh(x) * dx)
 
 
 def log_cosh(x: jax.Array) -> jax.Array:
@@ -474,10 +348,7 @@ def _log1p_integral(x):
     return (1 + x) * jnp.log1p(x) - x
 
 
-@_log1p_integral.defjvp
-def _log1p_integral_jvp(primals, tangents):
-    (x,), (dx,) = primals, tangents
-    return _log1p_integral(x), jnp.log1p(x) * dx
+_log1p_integral.defjvps(lambda dx, _, x: jnp.log1p(x) * dx)
 
 
 def log1p_integral(x: jax.Array) -> jax.Array:
@@ -546,100 +417,3 @@ def power_of_two(x: jax.Array) -> jax.Array:
     held = lax.stop_gradient(x)
     positive = jnp.where(held > 0, held, 1)
     return lax.reduce_precision(positive, exponent_bits=jnp.finfo(x.dtype).nexp, mantissa_bits=0)
-
-
-PAIRS_AT_ONCE = 2**14, 2**18
-
-
-def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Makes a function of two rows compare every row of one array with every row of another.
-
-    A derivative in reverse mode keeps a dozen numbers a pair, or computes them again where they are needed. This one
-    computes them again, for a sixteenth of the rows at a time, within the bounds of `PAIRS_AT_ONCE`: it needs less than
-    two numbers a pair, and stays in a cache. Fewer pairs than the lower bound are differentiated all at once.
-
-    Args:
-      function: of two arrays `[k]`, with one number as its result. It may close over traced values.
-
-    Returns:
-      A function of arrays `[N, k]` and `[M, k]` that returns `[N, M]`.
-    """
-
-    def compare_all(a: jax.Array, b: jax.Array) -> jax.Array:
-        fewest, most = PAIRS_AT_ONCE
-        # A number of rows that is a symbol, as in `jax.export`, cannot be divided into chunks.
-        known = isinstance(a.shape[0], int) and isinstance(b.shape[0], int)
-        pairs = a.shape[0] * b.shape[0] if known else 0
-        if pairs <= fewest or (_is_spread(a) and _is_spread(b)):
-            return _compare(function, a, b)
-        if _is_spread(a):
-            return all_pairs(lambda y, x: function(x, y))(b, a).T
-        # With rows made of the arguments: zeros would not vary over the devices of a `shard_map`, as these do.
-        of_rows, captured = _without_closure(function, jnp.sum(a, axis=0), jnp.sum(b, axis=0))
-        rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
-        return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
-
-    return compare_all
-
-
-def _without_closure(function, *examples):
-    """A function whose captured values are arguments. `jax.closure_convert` leaves those that are not real numbers."""
-    program = jax.make_jaxpr(function)(*examples)
-
-    def of_rows(x, y, *captured):
-        (value,) = core.eval_jaxpr(program.jaxpr, captured, x, y)
-        return value
-
-    return of_rows, program.consts
-
-
-def _is_spread(rows):
-    """Whether the type of an array says that its rows lie on several devices, so that they have no chunks."""
-    sharding = getattr(jax.typeof(rows), "sharding", None)
-    return sharding is not None and any(name is not None for name in sharding.spec)
-
-
-def _compare(function, a, b, *captured):
-    row = jax.vmap(lambda x, y: function(x, y, *captured), in_axes=(None, 0))
-    return jax.vmap(row, in_axes=(0, None))(a, b)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _compare_in_chunks(of_rows, chunks, a, b, *captured):
-    del chunks
-    return _compare(of_rows, a, b, *captured)
-
-
-@_compare_in_chunks.defjvp
-def _compare_in_chunks_jvp(of_rows, chunks, primals, tangents):
-    def one_by_one(a, *others):
-        rows = -(-len(a) // chunks)
-        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
-        padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)], mode="edge").reshape(chunks, rows, -1)
-        of_chunk = jax.checkpoint(lambda some: _compare(of_rows, some, *others))
-        return lax.map(of_chunk, padded).reshape(-1, len(others[0]))[: len(a)]
-
-    _, tangent = jax.jvp(one_by_one, primals, tangents)
-    return _compare_in_chunks(of_rows, chunks, *primals), tangent
-
-
-def seam(x: jax.Array) -> jax.Array:
-    """`x`, behind a seam that XLA does not fuse a reduction across.
-
-    On CPU, XLA takes the chain of elementwise operations before a sum into the kernel of the sum, which then computes a
-    box at a time: `loss(...).mean()` was 30 to 65 times slower than `loss(...)`. Rounding to the precision that `x`
-    already has changes no bit and ends the chain; `lax.optimization_barrier` does not, since it is removed before
-    fusion.
-
-    Args:
-      x: floating point array.
-
-    Returns:
-      `x`, bit for bit.
-    """
-    precision = jnp.finfo(x.dtype)
-    return lax.reduce_precision(x, exponent_bits=precision.nexp, mantissa_bits=precision.nmant)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

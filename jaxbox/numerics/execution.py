@@ -1,0 +1,158 @@
+"""What XLA is told: the dtype to compute in, coordinates apart, where a fusion ends, all pairs in chunks.
+
+Nothing here changes a number. The forms are those that the compiled programs are fast with; `tests/test_compiled.py`
+counts what they bring.
+"""
+
+import functools
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import core, lax
+
+__all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote"]
+
+
+def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
+    """Gives arrays one dtype to compute in: float64 if any is float64, else float32.
+
+    Half precision is for storage: bfloat16 has 8 bits, so a difference of two coordinates has lost most of them before
+    it is taken. The cast transposes to a cast, so a gradient comes back in the dtype of its input.
+
+    Args:
+      *arrays: floating point arrays of any shapes.
+
+    Returns:
+      The same arrays, all float32 or all float64.
+    """
+    known = [jnp.asarray(array) for array in arrays]
+    return tuple(array.astype(_dtype_of(known)) for array in known)
+
+
+def _dtype_of(arrays):
+    return jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _coordinates(dtype, x):
+    return tuple(x[..., place].astype(dtype) for place in range(x.shape[-1]))
+
+
+@_coordinates.defjvp
+def _coordinates_jvp(dtype, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    dx, places = dx.astype(dtype), np.eye(x.shape[-1], dtype=bool)
+    return _coordinates(dtype, x), tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1) for place in places)
+
+
+def coordinates(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
+    """The coordinates along the last axis of each array as separate arrays, in the dtype that `promote` gives.
+
+    A coordinate is a slice. Its tangent is written as a sum over the axis that keeps one term. It is that slice all the
+    same, but its transpose chooses among the gradients of the coordinates, which XLA does for all of them in one loop
+    over the boxes. The transpose of a slice would pad, or concatenate: a loop and a copy for every coordinate.
+
+    Args:
+      *arrays: floating point arrays, `[..., k]`.
+
+    Returns:
+      For each, `k` arrays `[...]`; all float32 or all float64.
+    """
+    known = [jnp.asarray(array) for array in arrays]
+    return tuple(_coordinates(_dtype_of(known), array) for array in known)
+
+
+PAIRS_AT_ONCE = 2**14, 2**18
+
+
+def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Makes a function of two rows compare every row of one array with every row of another.
+
+    A derivative in reverse mode keeps a dozen numbers a pair, or computes them again where they are needed. This one
+    computes them again, for a sixteenth of the rows at a time, within the bounds of `PAIRS_AT_ONCE`: it needs less than
+    two numbers a pair, and stays in a cache. Fewer pairs than the lower bound are differentiated all at once.
+
+    Args:
+      function: of two arrays `[k]`, with one number as its result. It may close over traced values.
+
+    Returns:
+      A function of arrays `[N, k]` and `[M, k]` that returns `[N, M]`.
+    """
+
+    def compare_all(a: jax.Array, b: jax.Array) -> jax.Array:
+        fewest, most = PAIRS_AT_ONCE
+        # A number of rows that is a symbol, as in `jax.export`, cannot be divided into chunks.
+        known = isinstance(a.shape[0], int) and isinstance(b.shape[0], int)
+        pairs = a.shape[0] * b.shape[0] if known else 0
+        if pairs <= fewest or (_is_spread(a) and _is_spread(b)):
+            return _compare(function, a, b)
+        if _is_spread(a):
+            return all_pairs(lambda y, x: function(x, y))(b, a).T
+        # With rows made of the arguments: zeros would not vary over the devices of a `shard_map`, as these do.
+        of_rows, captured = _without_closure(function, jnp.sum(a, axis=0), jnp.sum(b, axis=0))
+        rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
+        return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
+
+    return compare_all
+
+
+def _without_closure(function, *examples):
+    """A function whose captured values are arguments. `jax.closure_convert` leaves those that are not real numbers."""
+    program = jax.make_jaxpr(function)(*examples)
+
+    def of_rows(x, y, *captured):
+        (value,) = core.eval_jaxpr(program.jaxpr, captured, x, y)
+        return value
+
+    return of_rows, program.consts
+
+
+def _is_spread(rows):
+    """Whether the type of an array says that its rows lie on several devices, so that they have no chunks."""
+    sharding = getattr(jax.typeof(rows), "sharding", None)
+    return sharding is not None and any(name is not None for name in sharding.spec)
+
+
+def _compare(function, a, b, *captured):
+    row = jax.vmap(lambda x, y: function(x, y, *captured), in_axes=(None, 0))
+    return jax.vmap(row, in_axes=(0, None))(a, b)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _compare_in_chunks(of_rows, chunks, a, b, *captured):
+    del chunks
+    return _compare(of_rows, a, b, *captured)
+
+
+@_compare_in_chunks.defjvp
+def _compare_in_chunks_jvp(of_rows, chunks, primals, tangents):
+    def one_by_one(a, *others):
+        rows = -(-len(a) // chunks)
+        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
+        padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)], mode="edge").reshape(chunks, rows, -1)
+        of_chunk = jax.checkpoint(lambda some: _compare(of_rows, some, *others))
+        return lax.map(of_chunk, padded).reshape(-1, len(others[0]))[: len(a)]
+
+    _, tangent = jax.jvp(one_by_one, primals, tangents)
+    return _compare_in_chunks(of_rows, chunks, *primals), tangent
+
+
+def fusion_barrier(x: jax.Array) -> jax.Array:
+    """`x`, which XLA computes completely before a reduction of it begins.
+
+    On CPU, XLA takes the chain of elementwise operations before a sum into the kernel of the sum, which then computes a
+    box at a time: `loss(...).mean()` was 30 to 65 times slower than `loss(...)`. Rounding to the precision that `x`
+    already has changes no bit and ends the chain; `lax.optimization_barrier` does not, since it is removed before
+    fusion.
+
+    Args:
+      x: floating point array.
+
+    Returns:
+      `x`, bit for bit.
+    """
+    precision = jnp.finfo(x.dtype)
+    return lax.reduce_precision(x, exponent_bits=precision.nexp, mantissa_bits=precision.nmant)
