@@ -23,7 +23,8 @@ from jax import lax
 
 from jaxbox import losses
 from tests import cases
-from tests.test_losses import LOSSES, float32_errors
+from tests.programs import float32_errors
+from tests.table import LOSSES
 from tests.test_similarity import NAMES, similarity_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")

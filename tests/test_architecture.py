@@ -1,6 +1,7 @@
 """The shape of the package: which layer imports which, and what every public function says of itself."""
 
 import ast
+import importlib
 import inspect
 import pathlib
 import pydoc
@@ -74,7 +75,7 @@ def test_a_module_of_a_package_imports_only_those_that_its_index_names_before_it
                 assert node.module.split(".")[2] in index[:place], name
 
 
-@pytest.mark.parametrize("folder", ["jaxbox"])
+@pytest.mark.parametrize("folder", ["jaxbox", "tests"])
 def test_no_file_has_more_than_500_lines(folder):
     lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in (ROOT / folder).rglob("*.py")}
     assert {file: count for file, count in lines.items() if count > 500} == {}
@@ -101,6 +102,20 @@ def test_the_core_imports_nothing_but_its_dependencies(path):
 def test_private_rooms_are_the_checks_and_the_geometry():
     private = {part for path in SOURCES for part in path.relative_to(PACKAGE).parts if part.startswith("_")}
     assert private - {"__init__.py", "__main__.py"} == {"_checks", "_geometry"}
+
+
+MODULES_OF_PACKAGES = [
+    importlib.import_module(f"jaxbox.{package}.{path.stem}")
+    for package in ("losses", "numerics", "similarity")
+    for path in sorted((PACKAGE / package).glob("*.py"))
+    if path.stem not in ("__init__", "preparation")
+]
+
+
+@pytest.mark.parametrize("module", MODULES_OF_PACKAGES, ids=lambda module: module.__name__)
+def test_a_module_of_a_package_names_its_public_functions(module):
+    defined = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+    assert {name for name in defined if name[0] != "_"} == set(module.__all__)
 
 
 def test_no_public_function_lives_in_a_private_room():

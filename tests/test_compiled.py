@@ -13,7 +13,7 @@ import jaxlib
 import pytest
 
 from jaxbox import losses, reductions, similarity
-from tests.test_losses import LOSSES
+from tests.table import LOSSES
 
 # By version of jaxlib, for each loss: its kernels and temporary numbers a box, then those of value and gradient of its
 # mean.

@@ -1,6 +1,6 @@
 """Nothing breaks a loss: finite everywhere, the right answer at every awkward pair, and a way out of it.
 
-`python -m tests.guarantees` runs every precision and transform; here are those that `tests/test_losses.py` has not.
+`python -m tests.guarantees` runs every precision and transform; here are those that the laws have not.
 """
 
 import inspect
@@ -15,7 +15,7 @@ import pytest
 
 from jaxbox import losses, similarity
 from tests import cases, guarantees
-from tests.test_losses import LOSSES, every_loss
+from tests.table import LOSSES, every_loss
 
 PROMISES = guarantees.promises()
 ALL_LOSSES = [name for name in PROMISES if name.endswith("_loss")]

@@ -11,7 +11,7 @@ import pytest
 
 from jaxbox import boxes, losses, similarity
 from tests import cases, reference
-from tests.test_losses import LOSSES, rows
+from tests.table import LOSSES, rows
 from tests.test_similarity import NAMES, similarity_of
 
 QUICKLY = {"xla_backend_optimization_level": 0}  # what is asked is whether numbers are finite

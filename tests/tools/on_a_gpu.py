@@ -8,6 +8,7 @@ prints two tables and writes `on_a_gpu.json` and the log of the tests. In under 
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 CORE = "numerics", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements", "limits"
 NAMES = "iou", "giou", "diou", "ciou", "siou"
 COUNT = 10_000_000
+PAIRS = "iou", "giou", "ciou"
 SETS = (8400, 100), (20_000, 500)
 ROUNDS, SECONDS = 7, 0.02
 
@@ -41,7 +44,18 @@ def run_tests(out: pathlib.Path, seconds: float) -> dict[str, object]:
     """The tests of the core on the GPU: pytest's closing line and the names of those that failed."""
     # A process takes three quarters of the memory of a card, unless it is told not to.
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=short", "-p", "no:cacheprovider", "-p", "xdist.plugin"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rf",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "xdist.plugin",
+    ]
     command += ["-o", "minversion=8", "--numprocesses=12", "--dist=worksteal", "--maxfail=400"]
     command += [f"tests/test_{name}.py" for name in CORE]
     log = out / "tests.log"
@@ -174,32 +188,48 @@ def of_torch(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]:
             yield {"function": name, "program": f"{way} value and gradient", "microseconds": 1e6 * once}
 
 
+def weighted_gradients(compare: Callable[..., jax.Array]) -> Callable[..., object]:
+    """The gradients for both sets of the weighted sum of a matrix."""
+    return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
+
+
 def of_pairwise(names: tuple[str, ...]) -> Iterator[dict[str, object]]:
     """All pairs: forward, and the gradients for both sets of a weighted sum."""
-    for name in names:
-        own, usual = getattr(similarity, name), getattr(plain, f"{name}_loss")
-        for rows, columns in SETS:
-            a, b = random_boxes((rows,), 0), random_boxes((columns,), 1)
-            weights = jax.random.uniform(jax.random.key(2), (rows, columns))
+    for name, (rows, columns) in itertools.product(names, SETS):
+        pairwise = similarity.pairwise(getattr(similarity, name))
+        broadcast = functools.partial(broadcasting, getattr(plain, f"{name}_loss"))
+        a, b = random_boxes((rows,), 0), random_boxes((columns,), 1)
+        weights = jax.random.uniform(jax.random.key(2), (rows, columns))
+        cases = {
+            "pairwise": (pairwise, (a, b)),
+            "pairwise gradients": (weighted_gradients(pairwise), (a, b, weights)),
+            "plain pairwise": (broadcast, (a, b)),
+            "plain pairwise gradients": (weighted_gradients(broadcast), (a, b, weights)),
+        }
+        compiled = {key: jax.jit(function).lower(*given).compile() for key, (function, given) in cases.items()}
+        calls = {key: functools.partial(compiled[key], *given) for key, (_, given) in cases.items()}
+        for key, once in seconds_of(calls, jax.block_until_ready).items():
+            yield {"function": name, "program": f"{key} {rows} x {columns}", "microseconds": 1e6 * once}
 
-            def gradients(compare: Callable[..., jax.Array]) -> Callable[..., object]:
-                return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
 
-            def broadcast(a: jax.Array, b: jax.Array, usual: Callable[..., jax.Array] = usual) -> jax.Array:
-                return usual(a[:, None], b[None])
+def broadcasting(loss: Callable[..., jax.Array], a: jax.Array, b: jax.Array) -> jax.Array:
+    """The matrix of a plain loss."""
+    return loss(a[:, None], b[None])
 
-            cases = {
-                "pairwise": (similarity.pairwise(own), (a, b)),
-                "pairwise gradients": (gradients(similarity.pairwise(own)), (a, b, weights)),
-                "plain pairwise": (broadcast, (a, b)),
-                "plain pairwise gradients": (gradients(broadcast), (a, b, weights)),
-            }
-            calls = {
-                key: functools.partial(jax.jit(function).lower(*given).compile(), *given)
-                for key, (function, given) in cases.items()
-            }
-            for key, once in seconds_of(calls, jax.block_until_ready).items():
-                yield {"function": name, "program": f"{key} {rows} x {columns}", "microseconds": 1e6 * once}
+
+def table_of(record: dict[str, Any]) -> rich.table.Table:
+    """The record as it is printed: bytes and times over those of a copy."""
+    rate = record["copy"]["bytes a second"]
+    title = f"{record['device']}, jax {record['jax']}, {record['boxes']:,} boxes; a copy moves {rate:.3g} B/s"
+    heads = "function", "program", "us", "kernels", "bytes / limit", "rate / copy", "limit / time"
+    table = rich.table.Table(*heads, title=title)
+    for row in record["rows"]:
+        shown = [row["function"], row["program"], f"{row['microseconds']:.1f}"]
+        if "kernels" in row:
+            shown += [str(row["kernels"]), f"{row['bytes over the limit']:.2f}", f"{row['bytes a second'] / rate:.2f}"]
+            shown += [f"{row['limit a second'] / rate:.2f}"]
+        table.add_row(*shown)
+    return table
 
 
 def main() -> None:
@@ -212,7 +242,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     (device,) = jax.devices()[:1]
-    record: dict[str, object] = {
+    record: dict[str, Any] = {
         "device": device.device_kind,
         "jax": jax.__version__,
         "python": platform.python_version(),
@@ -228,26 +258,12 @@ def main() -> None:
         save()
         console.print(record["tests"]["closing line"], *record["tests"]["failed"][:40], sep="\n")
     record["copy"] = of_copy(options.count)
-    save()
-    rows = record["rows"] = []
-    for measured in (
-        of_losses(tuple(options.names), options.count),
-        of_torch(tuple(options.names), options.count),
-        of_pairwise(("iou", "giou", "ciou")),
-    ):
-        for row in measured:
-            rows.append(row)
+    record["rows"] = []
+    names = tuple(options.names)
+    for measured in of_losses(names, options.count), of_torch(names, options.count), of_pairwise(PAIRS):
+        record["rows"] += measured
         save()
-    title = f"{record['device']}, jax {record['jax']}, {options.count:,} boxes; copy: {record['copy']['bytes a second']:.3g} B/s"
-    table = rich.table.Table("function", "program", "us", "kernels", "bytes / limit", "of the copy", "limit / time", title=title)
-    for row in rows:
-        rate = record["copy"]["bytes a second"]
-        shown = [f"{row['microseconds']:.1f}"]
-        if "kernels" in row:
-            shown += [str(row["kernels"]), f"{row['bytes over the limit']:.2f}", f"{row['bytes a second'] / rate:.2f}"]
-            shown += [f"{row['limit a second'] / rate:.2f}"]
-        table.add_row(row["function"], row["program"], *shown)
-    console.print(table)
+    console.print(table_of(record))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,4 @@ def bytes_moved(text: str) -> int:
     def of(names: Iterable[str]) -> int:
         return sum(sizes.get(name, 0) for name in set(names))
 
-    return sum(
-        sizes[name] + of(operands) for name, _, operation, operands in instructions if operation not in FREE
-    )
+    return sum(sizes[name] + of(operands) for name, _, operation, operands in instructions if operation not in FREE)

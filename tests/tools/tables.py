@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxbox.demo import catalogue
 from tests import guarantees
-from tests.test_losses import LOSSES
+from tests.table import LOSSES
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = "uv run python -m tests.tools.tables"

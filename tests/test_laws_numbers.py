@@ -1,0 +1,157 @@
+"""Laws 4 to 7: no epsilon, 0 at the target, finite everywhere, and what half precision is for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import cases, fuzzing
+from tests.programs import CHUNK, faults, float32_errors, in_every_direction, run, value_and_gradients
+from tests.table import every_loss, every_loss_without_a_unit, in_both_precisions
+
+# Law 4: no additive epsilon, so a loss of ratios depends neither on the unit nor on the origin.
+
+
+@every_loss_without_a_unit
+@pytest.mark.parametrize("exponent", [-40, -10, 10, 40])
+def test_the_unit_of_length_changes_no_bit(row, exponent):
+    predictions, targets = (x.astype(np.float32) for x in cases.random_pairs(CHUNK, seed=50))
+    value, (gradient, _) = value_and_gradients(row, predictions, targets)
+    factor = np.float32(2.0**exponent)
+    scaled, (scaled_gradient, _) = value_and_gradients(row, factor * predictions, factor * targets)
+    np.testing.assert_array_equal(scaled, value)
+    np.testing.assert_array_equal(scaled_gradient * factor, gradient)
+
+
+@every_loss
+def test_the_origin_changes_no_bit(row):
+    whole = [np.round(64 * x).astype(np.float32) for x in cases.random_pairs(CHUNK, seed=60)]
+    value, (gradient, _) = value_and_gradients(row, *whole)
+    moved, (moved_gradient, _) = value_and_gradients(row, *(x + np.float32([512, -256, 512, -256]) for x in whole))
+    np.testing.assert_array_equal(moved, value)
+    np.testing.assert_array_equal(moved_gradient, gradient)
+
+
+@every_loss
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
+@pytest.mark.usefixtures("x64")
+def test_float32_is_right_to_a_millionth_over_a_hundred_thousand_pairs(row, offset):
+    value, gradient = float32_errors(row, offset)
+    assert value <= 1e-6
+    assert gradient <= 5e-6
+
+
+# Law 5: a loss of equal boxes is 0 and stationary.
+
+
+@every_loss
+@in_both_precisions
+@pytest.mark.usefixtures("x64")
+def test_equal_boxes_have_loss_0_and_gradient_0(row, dtype):
+    awkward = np.concatenate(cases.stacked(cases.AWKWARD))
+    upright = awkward[np.all(awkward[:, 2:] >= awkward[:, :2], axis=-1)]
+    same = np.concatenate([cases.random_boxes(4 * CHUNK, seed=80), upright]).astype(dtype)
+    value, gradients = value_and_gradients(row, same, same, dtype)
+    np.testing.assert_array_equal(value, 0)
+    np.testing.assert_array_equal(gradients, 0)
+
+
+@every_loss
+@in_both_precisions
+@pytest.mark.usefixtures("x64")
+def test_the_loss_is_in_its_range(row, dtype):
+    ordinary = cases.random_pairs(4 * CHUNK, seed=90, spread=2.0)
+    upright = {name: pair for name, pair in cases.AWKWARD.items() if "flipped" not in name}
+    for predictions, targets in (ordinary, cases.stacked(upright)):
+        value, _ = value_and_gradients(row, predictions, targets, dtype)
+        assert np.all(value >= -1e-6)
+        assert np.all(value <= row.upper + 1e-6)
+
+
+# Law 6: every function is total.
+
+
+@every_loss
+@in_both_precisions
+@pytest.mark.usefixtures("x64")
+def test_value_and_gradients_are_finite_everywhere(row, dtype):
+    value, gradients = value_and_gradients(row, *cases.stacked(cases.AWKWARD), dtype)
+    finite = np.isfinite(value) & np.all(np.isfinite(gradients), axis=(0, 2))
+    assert not [name for name, fine in zip(cases.AWKWARD, finite, strict=True) if not fine]
+
+
+@every_loss
+def test_forward_mode_is_finite_everywhere(row):
+    assert np.all(np.isfinite(run("forward mode", row, *in_every_direction(*cases.stacked(cases.AWKWARD)))))
+
+
+@every_loss
+def test_second_derivatives_are_finite(row):
+    _, columns = run("second derivative", row, *in_every_direction(*cases.stacked(cases.AWKWARD_MODERATE)))
+    finite = np.all(np.isfinite(columns.reshape(len(cases.AWKWARD_MODERATE), -1)), axis=-1)
+    assert not [name for name, fine in zip(cases.AWKWARD_MODERATE, finite, strict=True) if not fine]
+
+
+@every_loss
+@fuzzing.examples(10_000)
+def test_ten_thousand_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, pairs):
+    assert not faults(row, pairs)
+
+
+@pytest.mark.fuzz
+@every_loss
+@fuzzing.examples(1_000_000)
+def test_a_million_pairs_of_any_bits_have_finite_value_and_gradients_in_range(row, pairs):
+    assert not faults(row, pairs)
+    # Another compiler's kernels flush other numbers to 0.
+    assert not faults(row, pairs, "value and gradients, not optimized")
+
+
+def test_the_fuzzed_pairs_are_within_the_bounds_and_of_every_relation():
+    predictions, targets = fuzzing.pairs_from(np.random.default_rng(0).bytes(fuzzing.PAIR_BYTES * 100_000))
+    for x in (predictions, targets):
+        sides = np.abs(x[:, 2:] - x[:, :2])
+        assert np.all(np.isfinite(x) & (np.abs(x) <= np.float32(1e15)))
+        assert np.all((sides == 0) | (sides >= 1e-15))
+    low, high = predictions[:, :2], predictions[:, 2:]
+    for relation in (
+        np.all(predictions == targets, axis=-1),
+        low == targets[:, 2:],
+        high == targets[:, 2:],
+        low == high,
+        targets[:, :2] == targets[:, 2:],
+        (low != targets[:, :2]) & (low == np.nextafter(targets[:, :2], np.float32(0))),
+        low > high,
+        np.abs(low) < np.finfo(np.float32).tiny,
+    ):
+        assert np.mean(relation) > 0.003
+
+
+# Law 7: half precision is for storage.
+
+
+@every_loss
+def test_half_precision_is_promoted_before_anything_is_computed(row):
+    half = [x.astype(jnp.bfloat16) for x in cases.random_pairs(CHUNK, seed=100)]
+    value, gradients = run("value and gradients in half precision", row, *half, dtype=jnp.bfloat16)
+    exact, exact_gradients = value_and_gradients(row, *half)
+    np.testing.assert_allclose(value, exact, rtol=2e-6, atol=5e-7)  # in bfloat16 it would be off by 1e-2
+    for gradient, exact_gradient in zip(gradients, exact_gradients, strict=True):
+        np.testing.assert_allclose(gradient.astype(np.float32), exact_gradient, rtol=2**-8, atol=1e-7)
+
+
+@every_loss
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("predictions", "targets", "wanted"),
+    [
+        ("bfloat16", "float16", "float32"),
+        ("float32", "bfloat16", "float32"),
+        ("float16", "float64", "float64"),
+    ],
+)
+def test_the_loss_has_the_wider_dtype_and_the_gradient_that_of_its_input(row, predictions, targets, wanted):
+    pair = [jax.ShapeDtypeStruct((4,), dtype) for dtype in (predictions, targets)]
+    value, gradients = jax.eval_shape(jax.value_and_grad(row, (0, 1)), *pair)
+    assert value.dtype == wanted
+    assert [gradient.dtype for gradient in gradients] == [predictions, targets]
