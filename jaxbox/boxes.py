@@ -13,10 +13,11 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.experimental import checkify
 
@@ -43,9 +44,13 @@ __all__ = [
 ]
 
 
+# For a type checker intervals are an array, since every function of boxes takes them.
+_Array = jax.Array if TYPE_CHECKING else object
+
+
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["ends"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
-class Intervals:
+class Intervals(_Array):
     """Intervals, whose last axis of 2 is meant: the low end, then the high end.
 
     Every function of boxes takes them, `losses.giou_loss(Intervals(predictions), Intervals(targets))`, and returns
@@ -55,7 +60,7 @@ class Intervals:
       ends: `[..., 2]`.
     """
 
-    ends: chex.Array
+    ends: jax.Array | np.ndarray
 
     dimensions = 1  # of the boxes
 
@@ -76,7 +81,7 @@ def _of_boxes(
     return _checks.checked(_checks.of_boxes("boxes", window=window, options=intervals))
 
 
-def _split(boxes: chex.Array) -> tuple[jax.Array, jax.Array]:
+def _split(boxes: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
     """The two halves of the last axis, in float32 or float64, as `[n, ...]`: XLA likes a short axis best in front."""
     (coordinates,) = numerics.coordinates(boxes)
     n = len(coordinates) // 2
@@ -88,7 +93,7 @@ def _join(first: jax.Array, second: jax.Array) -> jax.Array:
 
 
 @_of_boxes()
-def xywh_to_xyxy(boxes: chex.Array) -> jax.Array:
+def xywh_to_xyxy(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Converts low corner and sides to corners. COCO annotations are in this layout.
 
     Args:
@@ -102,7 +107,7 @@ def xywh_to_xyxy(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def xyxy_to_xywh(boxes: chex.Array) -> jax.Array:
+def xyxy_to_xywh(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Converts corners to low corner and sides.
 
     Args:
@@ -116,7 +121,7 @@ def xyxy_to_xywh(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def cxcywh_to_xyxy(boxes: chex.Array) -> jax.Array:
+def cxcywh_to_xyxy(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Converts center and sides to corners. DETR and YOLO heads predict this layout.
 
     Args:
@@ -130,7 +135,7 @@ def cxcywh_to_xyxy(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def xyxy_to_cxcywh(boxes: chex.Array) -> jax.Array:
+def xyxy_to_cxcywh(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Converts corners to center and sides.
 
     Args:
@@ -144,7 +149,7 @@ def xyxy_to_cxcywh(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def yxyx_to_xyxy(boxes: chex.Array) -> jax.Array:
+def yxyx_to_xyxy(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Reverses the order of the axes in each corner. TensorFlow boxes often start with y.
 
     Args:
@@ -158,7 +163,7 @@ def yxyx_to_xyxy(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def xyxy_to_yxyx(boxes: chex.Array) -> jax.Array:
+def xyxy_to_yxyx(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Reverses the order of the axes in each corner: the inverse of `yxyx_to_xyxy`, which is the same function.
 
     Args:
@@ -171,7 +176,9 @@ def xyxy_to_yxyx(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def normalized_to_absolute(boxes: chex.Array, image_size: chex.Array | Sequence[chex.Numeric]) -> jax.Array:
+def normalized_to_absolute(
+    boxes: jax.Array | np.ndarray, image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]
+) -> jax.Array:
     """Multiplies boxes in units of the image by its size in pixels.
 
     Args:
@@ -191,7 +198,9 @@ def normalized_to_absolute(boxes: chex.Array, image_size: chex.Array | Sequence[
 
 
 @_of_boxes()
-def absolute_to_normalized(boxes: chex.Array, image_size: chex.Array | Sequence[chex.Numeric]) -> jax.Array:
+def absolute_to_normalized(
+    boxes: jax.Array | np.ndarray, image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]
+) -> jax.Array:
     """Divides boxes in pixels by the size of the image.
 
     Args:
@@ -216,7 +225,7 @@ def _before(halves: jax.Array, numbers: jax.Array) -> jax.Array:
 
 
 @_of_boxes()
-def sides(boxes: chex.Array) -> jax.Array:
+def sides(boxes: jax.Array | np.ndarray) -> jax.Array:
     """The sides of boxes, negative where a box is flipped.
 
     Args:
@@ -230,7 +239,7 @@ def sides(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def area(boxes: chex.Array) -> jax.Array:
+def area(boxes: jax.Array | np.ndarray) -> jax.Array:
     """The area of boxes; the length of intervals, the volume of solids. A flipped box is empty.
 
     Args:
@@ -247,7 +256,7 @@ def area(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def center(boxes: chex.Array) -> jax.Array:
+def center(boxes: jax.Array | np.ndarray) -> jax.Array:
     """The center of boxes.
 
     Args:
@@ -261,7 +270,7 @@ def center(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes(factor=_checks.FINITE)
-def scale(boxes: chex.Array, factor: chex.Numeric) -> jax.Array:
+def scale(boxes: jax.Array | np.ndarray, factor: float | jax.Array | np.ndarray) -> jax.Array:
     """Scales boxes about their own centers.
 
     Args:
@@ -278,7 +287,7 @@ def scale(boxes: chex.Array, factor: chex.Numeric) -> jax.Array:
 
 
 @_of_boxes(window="window")
-def clip(boxes: chex.Array, window: chex.Array) -> jax.Array:
+def clip(boxes: jax.Array | np.ndarray, window: jax.Array | np.ndarray) -> jax.Array:
     """Clips boxes to a window. A box outside collapses onto the nearest edge of the window.
 
     Args:
@@ -299,7 +308,7 @@ def clip(boxes: chex.Array, window: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def canonicalize(boxes: chex.Array) -> jax.Array:
+def canonicalize(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Sorts the corners of boxes, so that none is flipped.
 
     Args:
@@ -316,7 +325,7 @@ def canonicalize(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes()
-def is_valid(boxes: chex.Array) -> jax.Array:
+def is_valid(boxes: jax.Array | np.ndarray) -> jax.Array:
     """Tells which boxes are finite and not flipped. A side may be 0.
 
     Args:
@@ -330,7 +339,12 @@ def is_valid(boxes: chex.Array) -> jax.Array:
 
 
 @_of_boxes(window="window")
-def check(boxes: chex.Array, *, window: chex.Array | None = None, where: chex.Array | None = None) -> None:
+def check(
+    boxes: jax.Array | np.ndarray,
+    *,
+    window: jax.Array | np.ndarray | None = None,
+    where: jax.Array | np.ndarray | None = None,
+) -> None:
     """Checks the values of boxes inside a compiled function, for debugging: finite, not flipped, inside a window.
 
     It does nothing, and costs nothing, unless the function that calls it is wrapped in

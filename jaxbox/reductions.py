@@ -27,8 +27,6 @@ from jaxbox import _checks, numerics
 
 __all__ = ["update_mean", "weighted_mean", "weighted_sum"]
 
-Axis = int | Sequence[int] | None
-
 
 def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
     values = _checks.floats("values", given["values"])
@@ -46,7 +44,7 @@ def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Gi
     return _axes(given, values.shape)
 
 
-def _weights(value: object, shape: _checks.Shape) -> chex.Array:
+def _weights(value: object, shape: _checks.Shape) -> jax.Array | np.ndarray:
     if isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(
             f"`weights` is {value}, but there is one value a box, {shape}. Write `jnp.full({shape}, weights)`."
@@ -63,7 +61,7 @@ def _weights(value: object, shape: _checks.Shape) -> chex.Array:
     return _checks.fitted("weights", _checks.floats("weights", array), shape)
 
 
-def _mean(value: chex.Numeric) -> chex.Array:
+def _mean(value: float | jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     if isinstance(value, (float, int, np.generic)):
         value = np.asarray(value, value.dtype if isinstance(value, np.generic) else np.float64)
     array = _checks.floats("mean", value)
@@ -100,11 +98,11 @@ def _axes(given: _checks.Given, shape: _checks.Shape) -> _checks.Given:
 
 @_checks.checked(_check)
 def weighted_sum(
-    values: chex.Array,
-    weights: chex.Array | None = None,
+    values: jax.Array | np.ndarray,
+    weights: jax.Array | np.ndarray | None = None,
     *,
-    where: chex.Array | None = None,
-    axis: Axis = None,
+    where: jax.Array | np.ndarray | None = None,
+    axis: int | Sequence[int] | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
     """The sum of `weights * values`.
@@ -132,12 +130,12 @@ def weighted_sum(
 
 @_checks.checked(_check)
 def weighted_mean(
-    values: chex.Array,
-    weights: chex.Array | None = None,
+    values: jax.Array | np.ndarray,
+    weights: jax.Array | np.ndarray | None = None,
     *,
-    where: chex.Array | None = None,
-    axis: Axis = None,
-    at_least: chex.Numeric = 0.0,
+    where: jax.Array | np.ndarray | None = None,
+    axis: int | Sequence[int] | None = None,
+    at_least: float | jax.Array | np.ndarray = 0.0,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
     """The sum of `weights * values` over the sum of the weights; 0 where that is 0, or below 1e-31.
@@ -172,11 +170,11 @@ def weighted_mean(
 
 @_checks.checked(_check)
 def update_mean(
-    mean: chex.Numeric,
-    values: chex.Array,
+    mean: float | jax.Array | np.ndarray,
+    values: jax.Array | np.ndarray,
     *,
-    momentum: chex.Numeric,
-    where: chex.Array | None = None,
+    momentum: float | jax.Array | np.ndarray,
+    where: jax.Array | np.ndarray | None = None,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> jax.Array:
     """The next running mean of a loss, for `losses.focused_wiou_loss`. State is an argument and a result, as in optax.
@@ -214,7 +212,9 @@ def update_mean(
     return jnp.where((count > 0) & jnp.isfinite(after), after, mean)
 
 
-def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | None) -> tuple[jax.Array, jax.Array]:
+def _masked(
+    values: jax.Array | np.ndarray, weights: jax.Array | np.ndarray | None, where: jax.Array | np.ndarray | None
+) -> tuple[jax.Array, jax.Array]:
     if weights is None:
         weights = jnp.ones_like(values)
     values, weights = numerics.promote(values, weights)
@@ -224,7 +224,7 @@ def _masked(values: chex.Array, weights: chex.Array | None, where: chex.Array | 
     return jnp.where((weights == 0) & jnp.isinf(values), 0, values), weights
 
 
-def _total(values: jax.Array, axis: Axis, axis_name: str | tuple[str, ...] | None) -> jax.Array:
+def _total(values: jax.Array, axis: int | Sequence[int] | None, axis_name: str | tuple[str, ...] | None) -> jax.Array:
     total = jnp.sum(numerics.fusion_barrier(values), axis=axis)
     return total if axis_name is None else lax.psum(total, axis_name)
 

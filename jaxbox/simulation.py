@@ -12,10 +12,11 @@ References:
   Zheng et al., 2019, https://arxiv.org/abs/1911.08287
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,11 +109,11 @@ class Regression(NamedTuple):
 
 def regress(
     direction: Direction,
-    anchors: chex.Array,
-    targets: chex.Array,
+    anchors: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    schedule: chex.Array | Sequence[float] | None = None,
-    where: chex.Array | None = None,
+    schedule: jax.Array | np.ndarray | Sequence[float] | None = None,
+    where: jax.Array | np.ndarray | None = None,
 ) -> Regression:
     """Moves all boxes at once, by one `lax.scan` over the steps; it keeps nothing of a step but the sum of the errors.
 
@@ -153,10 +154,10 @@ _compiled_regress = jax.jit(regress, static_argnums=0)
 
 def simulate_chunks(
     direction: Direction,
-    anchors: chex.Array,
-    targets: chex.Array,
+    anchors: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    schedule: chex.Array | Sequence[float] | None = None,
+    schedule: jax.Array | np.ndarray | Sequence[float] | None = None,
     chunk_size: int = CHUNK_SIZE,
 ) -> Iterator[Regression]:
     """Regresses the cases chunk by chunk, so that a step stays in the cache and progress can be shown.
@@ -188,10 +189,10 @@ def simulate_chunks(
 
 def simulate(
     direction: Direction,
-    anchors: chex.Array,
-    targets: chex.Array,
+    anchors: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    schedule: chex.Array | Sequence[float] | None = None,
+    schedule: jax.Array | np.ndarray | Sequence[float] | None = None,
     chunk_size: int = CHUNK_SIZE,
 ) -> Regression:
     """Regresses any number of cases, by chunks: `simulate(published_giou, grid.anchors, grid.targets)`.
@@ -222,7 +223,7 @@ def join(chunks: Iterable[Regression]) -> Regression:
     return Regression(np.stack(curves).sum(axis=0, dtype=np.float64), *map(np.concatenate, cases))
 
 
-def sum_by_point(errors: chex.Array) -> np.ndarray:
+def sum_by_point(errors: jax.Array | np.ndarray) -> np.ndarray:
     """The sum of the errors of all cases that start at one point.
 
     Args:
@@ -234,7 +235,7 @@ def sum_by_point(errors: chex.Array) -> np.ndarray:
     return np.sum(np.reshape(errors, (-1, CASES_PER_POINT)), axis=-1)
 
 
-def fractions_above(ious: chex.Array, thresholds: Sequence[float] = (0.5, 0.75, 0.95)) -> np.ndarray:
+def fractions_above(ious: jax.Array | np.ndarray, thresholds: Sequence[float] = (0.5, 0.75, 0.95)) -> np.ndarray:
     """The fraction of cases above each of some thresholds.
 
     Args:
@@ -320,7 +321,7 @@ class _Area(NamedTuple):
     slope: list[jax.Array]
 
 
-def _axes(predictions: chex.Array, targets: chex.Array) -> list[_Axis]:
+def _axes(predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray) -> list[_Axis]:
     predictions, targets = _checks.pairs(_checks.PLANE, predictions=predictions, targets=targets)
     (x, y, w, h), (x_star, y_star, w_star, h_star) = numerics.coordinates(predictions, targets)
     return [_axis(x, w, x_star, w_star), _axis(y, h, y_star, h_star)]
@@ -378,7 +379,7 @@ def _sum(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
     return jnp.stack([one + other for one, other in zip(a, b, strict=True)], axis=-1)
 
 
-def published_iou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
+def published_iou(predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray) -> jax.Array:
     """The direction of the published experiment for IoU; 0 where the boxes are apart.
 
     Args:
@@ -391,7 +392,7 @@ def published_iou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     return jnp.stack(_slope_of_iou(*_axes(predictions, targets)), axis=-1)
 
 
-def published_giou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
+def published_giou(predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray) -> jax.Array:
     """The direction of the published experiment for GIoU.
 
     The overlap in its penalty is not clamped: boxes apart along one axis have a negative area in common, which takes
@@ -409,7 +410,7 @@ def published_giou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     return _sum(_slope_of_iou(x, y), _slope_of_ratio(union, _area(x.hull, y.hull)))
 
 
-def published_diou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
+def published_diou(predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray) -> jax.Array:
     """The direction of the published experiment for DIoU.
 
     The derivative of the diagonal of the hull has the wrong sign in x and y, which speeds the approach up.
@@ -439,7 +440,7 @@ def published_diou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
     return _sum(_slope_of_iou(x, y), penalty)
 
 
-def published_ciou(predictions: chex.Array, targets: chex.Array) -> jax.Array:
+def published_ciou(predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray) -> jax.Array:
     """The direction of the published experiment for CIoU.
 
     The derivative of the aspect term lacks its factor 1 / (w^2 + h^2).

@@ -11,9 +11,9 @@ import functools
 import operator
 from collections.abc import Iterable, Sequence
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxbox import _checks, numerics
@@ -119,7 +119,7 @@ class Pair:
     axes: tuple[Axis, ...]
 
     @classmethod
-    def of(cls, a: chex.Array, b: chex.Array) -> Pair:
+    def of(cls, a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> Pair:
         """The geometry of two boxes.
 
         Args:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxbox import numerics
 from jaxbox._checks import COORDINATES, NOT_NEGATIVE, POSITIVE, POSITIVE_OR_INFINITE
@@ -21,7 +21,9 @@ __all__ = [  # in the order of the tables
 
 
 @preparation.loss(layout=COORDINATES)
-def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def l1_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """Sum of the absolute errors of the coordinates.
 
     `sum(|d|)`, where d is prediction minus target. optax and torch return one value a coordinate instead, or their
@@ -46,7 +48,9 @@ def l1_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
 
 
 @preparation.loss(layout=COORDINATES)
-def l2_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def l2_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """Half the sum of the squared errors of the coordinates.
 
     `sum(d^2 / 2)`, where d is prediction minus target: `optax.l2_loss`, summed over the coordinates. torch leaves out
@@ -72,7 +76,11 @@ def l2_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array |
 
 @preparation.loss(layout=COORDINATES, beta=NOT_NEGATIVE)
 def smooth_l1_loss(
-    predictions: chex.Array, targets: chex.Array, *, beta: chex.Numeric = 1.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    beta: float | jax.Array | np.ndarray = 1.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Sum of the absolute errors of the coordinates, each rounded off near 0.
 
@@ -105,7 +113,11 @@ def smooth_l1_loss(
 
 @preparation.loss(layout=COORDINATES, delta=NOT_NEGATIVE)
 def huber_loss(
-    predictions: chex.Array, targets: chex.Array, *, delta: chex.Numeric = 1.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    delta: float | jax.Array | np.ndarray = 1.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Sum of half the squared errors of the coordinates, each growing only linearly beyond delta.
 
@@ -138,13 +150,13 @@ def huber_loss(
 
 @preparation.loss(layout=COORDINATES, alpha=POSITIVE_OR_INFINITE, gamma=POSITIVE, beta=POSITIVE)
 def balanced_l1_loss(
-    predictions: chex.Array,
-    targets: chex.Array,
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    alpha: chex.Numeric = 0.5,
-    gamma: chex.Numeric = 1.5,
-    beta: chex.Numeric = 1.0,
-    where: chex.Array | None = None,
+    alpha: float | jax.Array | np.ndarray = 0.5,
+    gamma: float | jax.Array | np.ndarray = 1.5,
+    beta: float | jax.Array | np.ndarray = 1.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Sum of the errors of the coordinates, with more weight on the small ones than smooth L1 gives.
 
@@ -186,7 +198,9 @@ def balanced_l1_loss(
 
 
 @preparation.loss(layout=COORDINATES)
-def log_cosh_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def log_cosh_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """Sum of the logarithms of the hyperbolic cosines of the errors.
 
     `sum(ln cosh d)`, where d is prediction minus target: half the square of a small error, and `|d| - ln 2` of a large

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxbox import _checks, numerics
@@ -49,7 +49,9 @@ def _check_variance(_: str, given: _checks.Given, __: _checks.Given) -> _checks.
 
 
 @_checks.checked(_check_distribution)
-def distribution_focal_loss(logits: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def distribution_focal_loss(
+    logits: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """Cross-entropy of a coordinate, predicted as a distribution over bins, against the two bins beside it.
 
     `-sum(max(0, 1 - |target - k|) log_softmax(logits)_k)` over the bins k: the weights of the two neighbours are
@@ -86,7 +88,7 @@ def distribution_focal_loss(logits: chex.Array, targets: chex.Array, *, where: c
 
 
 @_checks.checked(_check_logits)
-def expected_bin(logits: chex.Array) -> jax.Array:
+def expected_bin(logits: jax.Array | np.ndarray) -> jax.Array:
     """Decodes a coordinate that was trained with `distribution_focal_loss`: the mean of its distribution.
 
     Args:
@@ -105,7 +107,11 @@ def _bins(logits: jax.Array) -> jax.Array:
 
 @_checks.checked(_check_variance)
 def uncertain_l1_loss(
-    predictions: chex.Array, log_variance: chex.Array, targets: chex.Array, *, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    log_variance: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Sum of the errors of the coordinates, each over its predicted variance: the KL loss.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxbox import numerics, similarity
@@ -25,7 +25,11 @@ __all__ = [  # in the order of the tables
 
 @preparation.loss(gamma=EXPONENT)
 def focal_eiou_loss(
-    predictions: chex.Array, targets: chex.Array, *, gamma: chex.Numeric = 0.5, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    gamma: float | jax.Array | np.ndarray = 0.5,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """The efficient IoU loss, weighted by a power of the IoU.
 
@@ -58,7 +62,9 @@ def focal_eiou_loss(
 
 
 @preparation.loss()
-def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def wiou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """The IoU loss, weighted by the distance of the centers: Wise-IoU version 1.
 
     `exp(rho^2 / D^2) (1 - IoU)`. Without the gradient of D no box grows to enlarge it.
@@ -85,13 +91,13 @@ def wiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
 
 @preparation.loss(mean_loss=POSITIVE, alpha=FROM_1, delta=POSITIVE)
 def focused_wiou_loss(
-    predictions: chex.Array,
-    targets: chex.Array,
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    mean_loss: chex.Numeric,
-    alpha: chex.Numeric = 1.9,
-    delta: chex.Numeric = 3.0,
-    where: chex.Array | None = None,
+    mean_loss: float | jax.Array | np.ndarray,
+    alpha: float | jax.Array | np.ndarray = 1.9,
+    delta: float | jax.Array | np.ndarray = 3.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """The WIoU loss with a weight that favours boxes of ordinary quality: Wise-IoU version 3.
 
@@ -152,7 +158,11 @@ def focused_wiou_loss(
 
 @preparation.loss(focus=POSITIVE)
 def focused_powerful_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, focus: chex.Numeric = 1.3, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    focus: float | jax.Array | np.ndarray = 1.3,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """The powerful IoU loss with a weight that favours boxes of ordinary quality: PIoU version 2.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxbox import numerics, similarity
@@ -35,7 +35,9 @@ __all__ = [  # in the order of the tables
 
 
 @preparation.loss()
-def iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def iou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the intersection over union.
 
     `1 - I / U`. It does not depend on the unit or the origin, as L1 and L2 do, but it has no gradient where the boxes
@@ -61,7 +63,11 @@ def iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array 
 
 @preparation.loss(beta=NOT_NEGATIVE)
 def bounded_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, beta: chex.Numeric = 0.2, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    beta: float | jax.Array | np.ndarray = 0.2,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Smooth L1 of one minus the best IoU that each coordinate alone allows.
 
@@ -108,7 +114,9 @@ def _bound_of_sides(axis: Axis) -> jax.Array:
 
 
 @preparation.loss()
-def giou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def giou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the generalized IoU.
 
     `1 - IoU + (C - U) / C`. The second term is the share of the hull that neither box covers; it draws together boxes
@@ -132,7 +140,9 @@ def giou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
 
 
 @preparation.loss()
-def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def diou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the distance IoU.
 
     `1 - IoU + rho^2 / D^2`, where rho is the distance of the centers and D the diagonal of the hull.
@@ -156,7 +166,9 @@ def diou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
 
 
 @preparation.loss(layout=PLANE)
-def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def ciou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the complete IoU, for boxes in the plane.
 
     `1 - IoU + rho^2 / D^2 + alpha v`, where v is the squared angle between the diagonals of the boxes over that of a
@@ -183,7 +195,9 @@ def ciou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
 
 
 @preparation.loss()
-def eiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def eiou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the efficient IoU.
 
     `1 - IoU + rho^2 / D^2 + sum((t - s)^2 / H^2)`, where t and s are the sides of the boxes along an axis and H that of
@@ -210,7 +224,11 @@ def eiou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array
 
 @preparation.loss(layout=PLANE, smooth=NOT_NEGATIVE)
 def extended_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, smooth: chex.Numeric = 0.1, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    smooth: float | jax.Array | np.ndarray = 0.1,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Smooth L1 of one minus an IoU that is continued below 0 for boxes that are apart.
 
@@ -260,7 +278,11 @@ def _signed_intersection(pair: Pair) -> jax.Array:
 
 @preparation.loss(layout=PLANE, theta=EXPONENT)
 def siou_loss(
-    predictions: chex.Array, targets: chex.Array, *, theta: chex.Numeric = 4.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    theta: float | jax.Array | np.ndarray = 4.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus the SCYLLA IoU, for boxes in the plane.
 
@@ -300,18 +322,18 @@ def siou_loss(
     return numerics.fusion_barrier(1 - (pair.iou - (offset_cost + shape_cost) / 2))
 
 
-def _shape_cost(changes: Iterable[jax.Array], theta: chex.Numeric) -> jax.Array:
+def _shape_cost(changes: Iterable[jax.Array], theta: float | jax.Array | np.ndarray) -> jax.Array:
     """What SIoU and shape IoU charge for sides that differ: the sum of `(1 - exp(-c))^theta`."""
     return numerics.total(numerics.power(-jnp.expm1(-change), theta) for change in changes)
 
 
 @preparation.loss()
 def mpdiou_loss(
-    predictions: chex.Array,
-    targets: chex.Array,
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    image_size: chex.Array | Sequence[chex.Numeric],
-    where: chex.Array | None = None,
+    image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray],
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus the minimum point distance IoU.
 
@@ -349,7 +371,11 @@ def mpdiou_loss(
 
 @preparation.loss(layout=PLANE, scale=NOT_NEGATIVE)
 def shape_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, scale: chex.Numeric = 0.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    scale: float | jax.Array | np.ndarray = 0.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus the shape IoU, for boxes in the plane.
 
@@ -385,7 +411,7 @@ def shape_iou_loss(
     return numerics.fusion_barrier(1 - (pair.iou - numerics.divide(distance, pair.squared_diagonal) - shape_cost / 2))
 
 
-def _shape_weights(pair: Pair, scale: chex.Numeric) -> list[jax.Array]:
+def _shape_weights(pair: Pair, scale: float | jax.Array | np.ndarray) -> list[jax.Array]:
     w, h = (lax.stop_gradient(numerics.absolute(axis.side_b)) for axis in pair.axes)
     # Nothing here is differentiated, so that the power may be that of jnp, where 0 to the power of 0 is 1. Over the
     # longer side, one of both powers is 1 for every scale.
@@ -395,7 +421,9 @@ def _shape_weights(pair: Pair, scale: chex.Numeric) -> list[jax.Array]:
 
 
 @preparation.loss()
-def powerful_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def powerful_iou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the powerful IoU: PIoU version 1.
 
     `1 - IoU + 1 - exp(-p^2)`, where p is the mean distance of the edges in units of the side of the target that they
@@ -421,7 +449,11 @@ def powerful_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: ch
 
 @preparation.loss(constant=POSITIVE)
 def nwd_loss(
-    predictions: chex.Array, targets: chex.Array, *, constant: chex.Numeric, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    constant: float | jax.Array | np.ndarray,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus the normalized Wasserstein distance.
 

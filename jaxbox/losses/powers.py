@@ -5,9 +5,9 @@ The letters of the formulas are those of `overlap`.
 
 from __future__ import annotations
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxbox import _checks, numerics, similarity
 from jaxbox._checks import EXPONENT, FLOOR, LOWER_IOU, PLANE, POSITIVE, UPPER_IOU
@@ -27,7 +27,9 @@ __all__ = [  # in the order of the tables
 
 
 @preparation.loss()
-def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: chex.Array | None = None) -> jax.Array:
+def squared_iou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
     """One minus the squared IoU.
 
     `1 - IoU^2`. Its slope grows with the IoU.
@@ -53,7 +55,11 @@ def squared_iou_loss(predictions: chex.Array, targets: chex.Array, *, where: che
 
 @preparation.loss(floor=FLOOR)
 def log_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, floor: chex.Numeric = 1e-6, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    floor: float | jax.Array | np.ndarray = 1e-6,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Minus the logarithm of the IoU.
 
@@ -84,7 +90,11 @@ def log_iou_loss(
 
 @preparation.loss(alpha=EXPONENT)
 def alpha_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    alpha: float | jax.Array | np.ndarray = 3.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus a power of the IoU.
 
@@ -115,7 +125,11 @@ def alpha_iou_loss(
 
 @preparation.loss(alpha=EXPONENT)
 def alpha_giou_loss(
-    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    alpha: float | jax.Array | np.ndarray = 3.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """The generalized IoU loss with its terms raised to a power.
 
@@ -146,7 +160,11 @@ def alpha_giou_loss(
 
 @preparation.loss(alpha=EXPONENT)
 def alpha_diou_loss(
-    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    alpha: float | jax.Array | np.ndarray = 3.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """The distance IoU loss with its terms raised to a power.
 
@@ -177,7 +195,11 @@ def alpha_diou_loss(
 
 @preparation.loss(layout=PLANE, alpha=EXPONENT)
 def alpha_ciou_loss(
-    predictions: chex.Array, targets: chex.Array, *, alpha: chex.Numeric = 3.0, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    alpha: float | jax.Array | np.ndarray = 3.0,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """The complete IoU loss with its terms raised to a power, for boxes in the plane.
 
@@ -212,7 +234,11 @@ def alpha_ciou_loss(
 
 @preparation.loss(ratio=POSITIVE)
 def inner_iou_loss(
-    predictions: chex.Array, targets: chex.Array, *, ratio: chex.Numeric = 0.7, where: chex.Array | None = None
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    *,
+    ratio: float | jax.Array | np.ndarray = 0.7,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus the IoU of the boxes scaled about their own centers.
 
@@ -249,7 +275,7 @@ def inner_iou_loss(
     return numerics.fusion_barrier(1 - _scaled(pair, ratio).iou)
 
 
-def _scaled(pair: Pair, ratio: chex.Numeric) -> Pair:
+def _scaled(pair: Pair, ratio: float | jax.Array | np.ndarray) -> Pair:
     """The geometry of the boxes scaled about their own centers, in a unit of length of `ratio`."""
     ratio = jnp.asarray(ratio, pair.axes[0].offset.dtype)
 
@@ -264,12 +290,12 @@ def _scaled(pair: Pair, ratio: chex.Numeric) -> Pair:
 
 @preparation.loss(ordered=("lower", "upper"), lower=LOWER_IOU, upper=UPPER_IOU)
 def focaler_iou_loss(
-    predictions: chex.Array,
-    targets: chex.Array,
+    predictions: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
     *,
-    lower: chex.Numeric = 0.0,
-    upper: chex.Numeric = 0.95,
-    where: chex.Array | None = None,
+    lower: float | jax.Array | np.ndarray = 0.0,
+    upper: float | jax.Array | np.ndarray = 0.95,
+    where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """One minus the IoU stretched from an interval to all of [0, 1].
 

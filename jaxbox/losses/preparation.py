@@ -1,11 +1,13 @@
 """What losses do around a formula: arguments are checked, masked rows replaced, coordinates taken apart and summed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxbox import _checks, numerics
 
@@ -29,7 +31,7 @@ def loss(
     return _checks.checked(check)
 
 
-def masked(where: chex.Array | None, *arrays: chex.Array) -> tuple[Any, ...]:
+def masked(where: jax.Array | np.ndarray | None, *arrays: jax.Array | np.ndarray) -> tuple[Any, ...]:
     """Puts zeros where a row is masked.
 
     At equal boxes, even empty ones, every loss is 0 and stationary.
@@ -47,7 +49,7 @@ def masked(where: chex.Array | None, *arrays: chex.Array) -> tuple[Any, ...]:
     return tuple(jnp.where(keep, array, 0) for array in arrays)
 
 
-def coordinates(where: chex.Array | None, *arrays: chex.Array) -> tuple[list[jax.Array], ...]:
+def coordinates(where: jax.Array | np.ndarray | None, *arrays: jax.Array | np.ndarray) -> tuple[list[jax.Array], ...]:
     """The coordinates of each array, with zeros where a row is masked, in the dtype to compute in.
 
     Args:
@@ -65,13 +67,15 @@ def coordinates(where: chex.Array | None, *arrays: chex.Array) -> tuple[list[jax
     return tuple([jnp.expand_dims(x, -1) for x in apart] for apart in numerics.coordinates(*arrays))
 
 
-def errors(where: chex.Array | None, predictions: chex.Array, targets: chex.Array) -> list[jax.Array]:
+def errors(
+    where: jax.Array | np.ndarray | None, predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray
+) -> list[jax.Array]:
     """Predictions minus targets, in the form of `coordinates`; 0 where a row is masked."""
     pairs = zip(*coordinates(where, predictions, targets), strict=True)
     return [prediction - target for prediction, target in pairs]
 
 
-def of_coordinates(option: chex.Numeric) -> chex.Numeric:
+def of_coordinates(option: float | jax.Array | np.ndarray) -> float | jax.Array | np.ndarray:
     """An option, `()` or one a box, as what goes with coordinates, `()` or `[..., 1]`."""
     return jnp.expand_dims(option, -1) if jnp.ndim(option) else option
 

@@ -1,5 +1,7 @@
 """Angles of vectors in the plane, with the derivative 0 at a vector that has none."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 

@@ -4,10 +4,11 @@ Nothing here changes a number. The forms are those that the compiled programs ar
 counts what they bring.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from jax import core, lax
 __all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote"]
 
 
-def promote(*arrays: chex.Array) -> tuple[jax.Array, ...]:
+def promote(*arrays: jax.Array | np.ndarray) -> tuple[jax.Array, ...]:
     """Gives arrays one dtype to compute in: float64 if any is float64, else float32.
 
     Half precision is for storage: bfloat16 has 8 bits, so a difference of two coordinates has lost most of them before
@@ -48,7 +49,7 @@ def _coordinates_jvp(dtype, primals, tangents):
     return _coordinates(dtype, x), tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1) for place in places)
 
 
-def coordinates(*arrays: chex.Array) -> tuple[tuple[jax.Array, ...], ...]:
+def coordinates(*arrays: jax.Array | np.ndarray) -> tuple[tuple[jax.Array, ...], ...]:
     """The coordinates along the last axis of each array as separate arrays, in the dtype that `promote` gives.
 
     A coordinate is a slice. Its tangent is written as a sum over the axis that keeps one term. It is that slice all the

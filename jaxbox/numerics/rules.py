@@ -4,11 +4,12 @@ Each states its value and its derivative at the one point where the textbook has
 themselves, so the derivatives of every order exist.
 """
 
+from __future__ import annotations
+
 import functools
 import operator
 from collections.abc import Iterable
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +64,7 @@ def _maximum_jvp(primals, tangents):
     return _maximum(x, y), share * dx + (1 - share) * dy
 
 
-def maximum(x: jax.Array, y: chex.Numeric) -> jax.Array:
+def maximum(x: jax.Array, y: float | jax.Array | np.ndarray) -> jax.Array:
     """The larger number, with derivative 1/2 for each where both are equal.
 
     That is also JAX's derivative of `jnp.maximum`, which costs a division.
@@ -90,7 +91,7 @@ def _minimum_jvp(primals, tangents):
     return _minimum(x, y), share * dx + (1 - share) * dy
 
 
-def minimum(x: jax.Array, y: chex.Numeric) -> jax.Array:
+def minimum(x: jax.Array, y: float | jax.Array | np.ndarray) -> jax.Array:
     """The smaller number, with derivative 1/2 for each where both are equal, as for `maximum`.
 
     Args:
@@ -103,7 +104,7 @@ def minimum(x: jax.Array, y: chex.Numeric) -> jax.Array:
     return _minimum(x, jnp.asarray(y, x.dtype))
 
 
-def clip(x: jax.Array, lower: chex.Numeric, upper: chex.Numeric) -> jax.Array:
+def clip(x: jax.Array, lower: float | jax.Array | np.ndarray, upper: float | jax.Array | np.ndarray) -> jax.Array:
     """The number of an interval that is nearest to `x`, with derivative 1/2 on an end of it, as for `maximum`.
 
     Args:
@@ -192,7 +193,7 @@ def _divide_jvp(primals, tangents):
     return quotient, _divide(dx - quotient * dy, y)
 
 
-def divide(x: jax.Array, y: jax.Array, *, otherwise: chex.Numeric | None = None) -> jax.Array:
+def divide(x: jax.Array, y: jax.Array, *, otherwise: float | jax.Array | np.ndarray | None = None) -> jax.Array:
     """`x / y`, and a limit that was decided, with derivative 0, where `y` is 0.
 
     Args:
@@ -243,7 +244,7 @@ def _smooth_sign(x, width):
     return jnp.where(is_zero(width), jnp.sign(x), divide(jnp.clip(x, -width, width), width))
 
 
-def smooth_absolute(x: jax.Array, width: chex.Numeric) -> jax.Array:
+def smooth_absolute(x: jax.Array, width: float | jax.Array | np.ndarray) -> jax.Array:
     """The absolute value with its corner rounded: `x**2 / (2 width)` within `width` of 0, `|x| - width / 2` beyond.
 
     Both branches are `s * (x - clip(x, -width, width) / 2)` for `s = clip(x, -width, width) / width`, which is also the
@@ -272,7 +273,7 @@ def _straightened_square_jvp(primals, tangents):
     return _straightened_square(x, width), near * dx + (absolute(x) - absolute(near)) * dwidth
 
 
-def straightened_square(x: jax.Array, width: chex.Numeric) -> jax.Array:
+def straightened_square(x: jax.Array, width: float | jax.Array | np.ndarray) -> jax.Array:
     """Half the square, and a straight line of the same slope beyond `width` of 0: `width (|x| - width / 2)`.
 
     Both branches are `c (x - c / 2)` for `c = clip(x, -width, width)`, which is also the derivative.
@@ -300,7 +301,7 @@ def _power_jvp(primals, tangents):
     return value, slope * dx + value * jnp.log(jnp.where(x <= 0, 1, x)) * dexponent
 
 
-def power(x: jax.Array, exponent: chex.Numeric) -> jax.Array:
+def power(x: jax.Array, exponent: float | jax.Array | np.ndarray) -> jax.Array:
     """`x ** exponent`, which is 0 with derivative 0 where `x` is 0, whatever the exponent.
 
     Args:
@@ -365,7 +366,9 @@ def log1p_integral(x: jax.Array) -> jax.Array:
     return _log1p_integral(x)
 
 
-def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) -> jax.Array:
+def balanced_integral(
+    e: jax.Array, alpha: float | jax.Array | np.ndarray, gamma: float | jax.Array | np.ndarray
+) -> jax.Array:
     """The integral of `alpha log(1 + b t)` for t from 0 to e, where `b = exp(gamma / alpha) - 1`.
 
     The slope rises from 0 at 0 to gamma at 1. Three forms, by `gamma / alpha`: for a large one b overflows, which the
@@ -383,7 +386,7 @@ def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) ->
     alpha, gamma = (jnp.asarray(number, e.dtype) for number in (alpha, gamma))
     precision = jnp.finfo(e.dtype)
     # At the ends of this interval the limits are reached, to the last bit.
-    ratio = maximum(divide(gamma, maximum(alpha, gamma * 1e-10)), precision.eps)
+    ratio = maximum(divide(gamma, maximum(alpha, gamma * 1e-10)), float(precision.eps))
     alpha = divide(gamma, ratio)
 
     b = jnp.expm1(clip(ratio, 0.05, 20))
@@ -392,7 +395,7 @@ def balanced_integral(e: jax.Array, alpha: chex.Numeric, gamma: chex.Numeric) ->
         return moderate
 
     large = maximum(ratio, 20)
-    grown = maximum(e + (1 - e) * jnp.exp(-large), precision.tiny)  # (1 + b e) exp(-gamma / alpha)
+    grown = maximum(e + (1 - e) * jnp.exp(-large), float(precision.tiny))  # (1 + b e) exp(-gamma / alpha)
     slope = alpha * (large + jnp.log(grown))
     steep = (e + jnp.exp(-large)) * slope - alpha * e
 

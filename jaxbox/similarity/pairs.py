@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxbox import _checks, boxes, numerics
 
@@ -45,7 +45,10 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     layout = check.layout if is_ours else _checks.COORDINATES
 
     def compare_all(
-        a: chex.Array, b: chex.Array, *, where: tuple[chex.Array | None, chex.Array | None] | None = None
+        a: jax.Array | np.ndarray,
+        b: jax.Array | np.ndarray,
+        *,
+        where: tuple[jax.Array | np.ndarray | None, jax.Array | np.ndarray | None] | None = None,
     ) -> jax.Array:
         sets = {"a": _checks.laid_out("a", a, layout), "b": _checks.laid_out("b", b, layout)}
         _checks.assert_sets(sets)

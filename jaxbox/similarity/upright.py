@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxbox import _checks, numerics
 from jaxbox._checks import PLANE, POSITIVE
@@ -27,7 +27,7 @@ def _similarity(
 
 
 @_similarity()
-def iou(a: chex.Array, b: chex.Array) -> jax.Array:
+def iou(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     r"""Intersection over union, also called the Jaccard index.
 
     $$\mathrm{IoU} = \frac{I}{U}$$
@@ -50,7 +50,7 @@ def iou(a: chex.Array, b: chex.Array) -> jax.Array:
 
 
 @_similarity()
-def ioa(a: chex.Array, b: chex.Array) -> jax.Array:
+def ioa(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     r"""Intersection over the area of the first box: how much of it the second one covers.
 
     $$\mathrm{IoA} = \frac{I}{|A|}$$
@@ -81,7 +81,7 @@ def ioa(a: chex.Array, b: chex.Array) -> jax.Array:
 
 
 @_similarity()
-def giou(a: chex.Array, b: chex.Array) -> jax.Array:
+def giou(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     r"""Generalized intersection over union.
 
     $$\mathrm{GIoU} = \mathrm{IoU} - \frac{C - U}{C}$$
@@ -106,7 +106,7 @@ def giou(a: chex.Array, b: chex.Array) -> jax.Array:
 
 
 @_similarity()
-def diou(a: chex.Array, b: chex.Array) -> jax.Array:
+def diou(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     r"""Distance intersection over union.
 
     With $\rho$ the distance of the centers and $D$ the diagonal of the hull,
@@ -131,7 +131,7 @@ def diou(a: chex.Array, b: chex.Array) -> jax.Array:
 
 
 @_similarity(layout=PLANE)
-def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
+def ciou(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     r"""Complete intersection over union.
 
     With $\theta$ the angle between the diagonals of the boxes,
@@ -160,7 +160,7 @@ def ciou(a: chex.Array, b: chex.Array) -> jax.Array:
 
 
 @_similarity(constant=POSITIVE)
-def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
+def nwd(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray, *, constant: float | jax.Array | np.ndarray) -> jax.Array:
     r"""Normalized Wasserstein distance of the normal distributions that boxes stand for.
 
     With $W_2^2 = \rho^2 + \frac{1}{4} \sum_t (\textrm{difference of the sides})^2$,
@@ -190,4 +190,6 @@ def nwd(a: chex.Array, b: chex.Array, *, constant: chex.Numeric) -> jax.Array:
     pair = Pair.of(a, b)
     squared_distance = pair.squared_offset + sum_of_squares(axis.side_difference for axis in pair.axes) / 4
     distance = numerics.square_root(squared_distance)
-    return jnp.exp(-distance / numerics.maximum(jnp.asarray(constant, distance.dtype), jnp.finfo(distance.dtype).tiny))
+    return jnp.exp(
+        -distance / numerics.maximum(jnp.asarray(constant, distance.dtype), float(jnp.finfo(distance.dtype).tiny))
+    )
