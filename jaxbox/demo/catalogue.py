@@ -39,12 +39,8 @@ class Entry(NamedTuple):
 
 
 def public_losses() -> dict[str, Callable[..., jax.Array]]:
-    """Every public function of `jaxbox.losses` whose name ends in `_loss`, by its name without that."""
-    return {
-        name.removesuffix(SUFFIX): function
-        for name, function in vars(losses).items()
-        if name.endswith(SUFFIX) and not name.startswith("_") and inspect.isfunction(function)
-    }
+    """Every public function of `jaxbox.losses` whose name ends in `_loss`, by its name without that, in its order."""
+    return {name.removesuffix(SUFFIX): getattr(losses, name) for name in losses.__all__ if name.endswith(SUFFIX)}
 
 
 def box_losses() -> dict[str, Callable[..., jax.Array]]:
@@ -63,7 +59,7 @@ def box_losses() -> dict[str, Callable[..., jax.Array]]:
 
 
 def entries() -> list[Entry]:
-    """A row for every public loss, in the order of the module."""
+    """A row for every public loss, in the order of `losses.__all__`."""
     return [describe(name, function) for name, function in public_losses().items()]
 
 
