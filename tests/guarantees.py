@@ -29,34 +29,10 @@ from tests.test_similarity import NAMES, similarity_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
-# The kinds of `cases.AWKWARD` by what the README calls them.
+# The names of `cases.AWKWARD` by group, in the order of the table.
 GROUPS = {
-    "identical": ("identical",),
-    "concentric": ("concentric", "concentric, of one width"),
-    "the same shape, moved": ("same shape, moved",),
-    "one inside the other": ("contained", "containing", "contained, with a shared edge"),
-    "touching at an edge or a corner": ("touching at an edge", "touching at a corner"),
-    "near": ("near",),
-    "apart": ("apart along x", "apart along both", "apart, with edges in line"),
-    "far, up to a million sides": ("far", "a million sides away", "a million of its own sides away", "tiny and far"),
-    "no width or no height": ("zero width inside", "zero width apart", "zero height inside"),
-    "a point": ("point inside", "point at the center", "point apart"),
-    "both points or segments": (
-        "equal points",
-        "points apart",
-        "points that almost meet",
-        "equal segments",
-        "segments on one line",
-        "crossed segments",
-    ),
-    "a target without area": ("target of zero area",),
-    "flipped": ("flipped along x", "flipped along y", "flipped along both", "flipped and apart", "huge and flipped"),
-    "aspects of 1e4 to 1e30": ("extreme aspect", "extreme aspect, equal", "long and thin"),
-    "sides up to 6e4": ("the largest of float16",),
-    "sides up to 1e15": ("huge", "huge and apart", "huge against tiny"),
-    "sides down to 2e-7": ("the smallest of float16",),
-    "sides down to 1e-15": ("tiny", "tiny and apart"),
-    "padding with zeros": ("padding", "padding against a target"),
+    group: tuple(name for name, case in cases.AWKWARD.items() if case.group == group)
+    for group in dict.fromkeys(case.group for case in cases.AWKWARD.values())
 }
 
 
@@ -141,9 +117,9 @@ TRANSFORMS = {
 }
 
 
-def is_held(pair, dtype):
+def is_held(case, dtype):
     """Whether a dtype can hold a pair: no coordinate is infinite, and no side changes its sign or becomes 0."""
-    corners = np.reshape(pair, (2, 2, 2))
+    corners = case.corners
     with np.errstate(over="ignore"):
         stored = corners.astype(dtype).astype(np.float64)
     return np.all(np.isfinite(stored)) and np.array_equal(*(np.sign(x[:, 1] - x[:, 0]) for x in (corners, stored)))
@@ -151,13 +127,13 @@ def is_held(pair, dtype):
 
 def kinds_for(dtype, transform):
     kinds = cases.AWKWARD_MODERATE if transform == "Hessian" else cases.AWKWARD
-    return {kind: pair for kind, pair in kinds.items() if is_held(pair, jnp.dtype(dtype))}
+    return {kind: case for kind, case in kinds.items() if is_held(case, jnp.dtype(dtype))}
 
 
 @functools.cache
 def exact_derivatives(name, dtype, transform):
     """The derivatives in float32 of pairs that were rounded to a half precision."""
-    pairs = np.reshape(list(kinds_for(dtype, transform).values()), (-1, 8)).astype(dtype)
+    pairs = np.concatenate(cases.stacked(kinds_for(dtype, transform)), axis=-1).astype(dtype)
     return np.asarray(TRANSFORMS[transform](promises()[name].function, jnp.asarray(pairs, jnp.float32))[1])
 
 
@@ -169,7 +145,7 @@ def count(name, dtype, transform):
       half precision, else what was found.
     """
     promise, kinds = promises()[name], kinds_for(dtype, transform)
-    pairs = jnp.asarray(np.reshape(list(kinds.values()), (-1, 8)), dtype)
+    pairs = jnp.asarray(np.concatenate(cases.stacked(kinds), axis=-1), dtype)
     values, derivatives = (np.asarray(x, np.float64) for x in TRANSFORMS[transform](promise.function, pairs))
     finite = np.isfinite(derivatives)
     if jnp.finfo(dtype).bits == 16 and not np.all(finite):
@@ -179,7 +155,7 @@ def count(name, dtype, transform):
         beyond = np.zeros_like(finite)
     result = {}
     for kind, value, fine, over in zip(kinds, values, finite, beyond, strict=True):
-        upper = promise.upper_if_flipped if "flipped" in kind else promise.upper
+        upper = promise.upper_if_flipped if kinds[kind].flipped else promise.upper
         in_range = promise.lower - 1e-6 <= value <= upper + 1e-6
         wrong = not np.isfinite(value) or not np.all(fine | over)
         result[kind] = "not finite" if wrong else "out of range" if not in_range else "overflow" if np.any(over) else ""

@@ -61,7 +61,7 @@ def test_a_small_step_against_the_gradient_lowers_the_loss(row):
     assert np.sum(seen) > CHUNK / 8
 
 
-DOWNHILL = {name: pair for name, pair in cases.AWKWARD_MODERATE.items() if pair[1] == cases.TARGET}
+DOWNHILL = {name: case for name, case in cases.AWKWARD_MODERATE.items() if case.target == cases.TARGET}
 
 
 @every_loss
@@ -109,7 +109,7 @@ def test_a_flipped_box_is_turned_back_by_giou():
 
 @rows(lambda row: not row.has_a_unit and row.loss is not losses.focal_eiou_loss)  # whose weight is 0 for both
 def test_a_flipped_box_scores_no_better_than_a_disjoint_one(row):
-    flipped = {name: pair for name, pair in cases.AWKWARD.items() if "flipped" in name}
+    flipped = {name: case for name, case in cases.AWKWARD.items() if case.flipped}
     value, _ = value_and_gradients(row, *cases.stacked(flipped))
     assert np.all(value >= 1)
 

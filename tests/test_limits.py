@@ -218,7 +218,7 @@ def test_a_known_power_stays_known(alpha):
 def axes_of_pairs(n):
     """Intervals along one axis in every relation, within the bounds for so many dimensions: `[count, 2]` twice."""
     bound = 1e10 if n == 3 else 1e15
-    corners = np.concatenate([np.reshape(pair, (2, 2, 2)).transpose(2, 0, 1) for pair in cases.AWKWARD.values()])
+    corners = np.concatenate([case.corners.transpose(2, 0, 1) for case in cases.AWKWARD.values()])
     return corners[np.max(np.abs(corners), axis=(1, 2)) <= bound]
 
 
