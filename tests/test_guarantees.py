@@ -1,6 +1,6 @@
 """Nothing breaks a loss: finite everywhere, the right answer at every awkward pair, and a way out of it.
 
-`python -m tests.guarantees` runs every precision and transform; here are those that `tests/test_losses.py` has not.
+`python -m tests.tools.guarantees` runs every precision and transform; here are those that `test_losses.py` has not.
 """
 
 import inspect
@@ -14,8 +14,9 @@ import optax
 import pytest
 
 from jaxbox import losses, similarity
-from tests import cases, guarantees
+from tests import cases
 from tests.test_losses import LOSSES, every_loss
+from tests.tools import guarantees
 
 PROMISES = guarantees.promises()
 ALL_LOSSES = [name for name in PROMISES if name.endswith("_loss")]

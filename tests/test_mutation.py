@@ -6,9 +6,9 @@ import importlib.util
 import jax
 import pytest
 
-from tests.mutation import core, swap
-from tests.mutation.equivalent import EQUIVALENT
-from tests.mutation.mutants import Source
+from tests.tools.mutation import core, swap
+from tests.tools.mutation.equivalent import EQUIVALENT
+from tests.tools.mutation.mutants import Source
 
 MODULE = '''
 """Not mutated: 1 + 1."""

@@ -9,7 +9,8 @@ import pytest
 
 from jaxbox import boxes, losses, reductions, similarity
 from jaxbox.demo import catalogue
-from tests import cases, guarantees
+from tests import cases
+from tests.tools import guarantees
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

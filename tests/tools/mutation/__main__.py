@@ -1,8 +1,8 @@
 """The command: makes the mutants, has two processes run the tests on them, and counts.
 
-    uv run python -m tests.mutation --only numerics boxes
-    uv run python -m tests.mutation --sample 60 --seed 1
-    uv run python -m tests.mutation --resume
+    uv run python -m tests.tools.mutation --only numerics boxes
+    uv run python -m tests.tools.mutation --sample 60 --seed 1
+    uv run python -m tests.tools.mutation --resume
 
 It exits with 1 when a mutant survives that `equivalent.py` does not explain.
 """
@@ -29,9 +29,9 @@ import rich.console
 import rich.progress
 import rich.table
 
-from tests.mutation.core import CORE, MODULES, ROOT, SUPPORT, TEST_FILES
-from tests.mutation.equivalent import EQUIVALENT
-from tests.mutation.mutants import Mutant, Source
+from tests.tools.mutation.core import CORE, MODULES, ROOT, SUPPORT, TEST_FILES
+from tests.tools.mutation.equivalent import EQUIVALENT
+from tests.tools.mutation.mutants import Mutant, Source
 
 SECONDS_WITHOUT_AN_ANSWER = 120
 CONTROL_EVERY = 20
@@ -51,7 +51,7 @@ class Process:
     def start(self) -> list[str]:
         """Starts it and returns the tests that it has collected."""
         environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-        command = [sys.executable, "-m", "tests.mutation.worker", str(self.cache)]
+        command = [sys.executable, "-m", "tests.tools.mutation.worker", str(self.cache)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=environment
@@ -291,7 +291,11 @@ def stored_results(out: pathlib.Path, resume: bool) -> dict[str, dict]:
 
     A mutant of the same core that was killed stays killed; what survived other tests is tried again.
     """
-    file, core, tests = out / "results.jsonl", digest(*CORE, "tests/mutation/mutants.py"), digest(*TEST_FILES, *SUPPORT)
+    file, core, tests = (
+        out / "results.jsonl",
+        digest(*CORE, "tests/tools/mutation/mutants.py"),
+        digest(*TEST_FILES, *SUPPORT),
+    )
     entries = {}
     if resume and file.exists():
         first, *lines = map(json.loads, file.read_text().splitlines())
@@ -339,7 +343,7 @@ def report(mutants: list[Mutant], results: dict[str, dict], console: rich.consol
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutation tests of the core.")
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.mutation", description="Mutation tests of the core.")
     parser.add_argument("--only", nargs="+", choices=MODULES, default=list(MODULES), help="modules to mutate")
     parser.add_argument("--sample", type=int, help="how many mutants to draw; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")

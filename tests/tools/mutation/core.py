@@ -21,4 +21,4 @@ TESTS = [
 TEST_FILES = [test.split("::")[0] for test in TESTS]
 # What the tests import, besides the core.
 SUPPORT = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*.py") if not path.name.startswith("test_"))
-SUPPORT.append("tests/mutation/worker.py")
+SUPPORT.append("tests/tools/mutation/worker.py")

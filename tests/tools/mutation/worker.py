@@ -20,9 +20,9 @@ import jax
 import pytest
 from _pytest.runner import runtestprotocol
 
-from tests.mutation import swap
-from tests.mutation.core import CORE, ROOT, TESTS
-from tests.mutation.mutants import Source
+from tests.tools.mutation import swap
+from tests.tools.mutation.core import CORE, ROOT, TESTS
+from tests.tools.mutation.mutants import Source
 
 
 class Worker:
