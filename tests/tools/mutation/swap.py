@@ -1,78 +1,87 @@
-"""Puts the functions of a mutated module in the place of the right ones, inside the objects that everybody holds."""
+"""Puts the code of a mutated module in the place of the right one, inside the functions that everybody holds.
+
+What runs while a module is loaded has run already: the values of the module, the bodies of classes, defaults of
+arguments, and functions that others were decorated with. Errors there are not for a swap.
+"""
 
 import contextlib
 import gc
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 
-NUMBERS = (int, float, tuple)
-PARTS = ("__code__", "__defaults__", "__kwdefaults__")
+Key = tuple[str, int, int]
 
 
-class BrokenError(Exception):
-    """A mutated module that does not even load."""
+class UnreachableError(Exception):
+    """A mutant whose code cannot take the place of the right one."""
 
 
-def functions_of(namespace: dict, path: str) -> dict[str, FunctionType]:
-    """The functions and methods that a file defines, by qualified name, wherever they are kept.
+def codes_of(code: CodeType) -> dict[Key, CodeType]:
+    """The code of the functions of a module, at any depth, by qualified name, first line and number among those alike.
 
-    A function refers to the namespace that it was defined in. That also finds those that a decorator has hidden in an
-    object of its own: `custom_jvp`, `cached_property`, `partial`.
+    A mutant leaves all three as they are.
     """
-    return {
-        function.__qualname__: function
-        for function in gc.get_referrers(namespace)
-        if isinstance(function, FunctionType)
-        and function.__code__.co_filename == path
-        and "<locals>" not in function.__qualname__
-    }
+    found = {}
+
+    def add(outer: CodeType) -> None:
+        for inner in outer.co_consts:
+            if isinstance(inner, CodeType):
+                alike = sum(key[:2] == (inner.co_qualname, inner.co_firstlineno) for key in found)
+                found[inner.co_qualname, inner.co_firstlineno, alike] = inner
+                add(inner)
+
+    add(code)
+    return found
 
 
 class Swap:
     """A module whose functions can be mutated in place.
 
-    A table of tests holds function objects, so the objects stay and get another code and other defaults.
+    A table of tests holds function objects, so the objects stay and get another code.
     """
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, code: CodeType) -> None:
         self.module = module
-        self.functions = functions_of(vars(module), module.__file__)
-        self.right = self._state()
+        self.right = codes_of(code)
+
+    def functions(self) -> list[tuple[Key, FunctionType]]:
+        """The functions of the module that exist, wherever they are kept.
+
+        A function refers to the namespace that it was defined in. That also finds those that a decorator has hidden in
+        an object of its own, as `custom_jvp` and `cached_property` do, those that another module has imported by name,
+        and those that a function of the module has made.
+        """
+        path, found = self.module.__file__, []
+        for function in gc.get_referrers(vars(self.module)):
+            if isinstance(function, FunctionType) and function.__code__.co_filename == path:
+                code = function.__code__
+                alike = [key for key in self.right if key[:2] == (code.co_qualname, code.co_firstlineno)]
+                equal = [key for key in alike if self.right[key] == code]
+                found += [(key, function) for key in (equal or alike)[:1]]
+        return found
 
     def is_right(self) -> bool:
-        """Whether everything is as it was when the module was loaded."""
-        return self._state() == self.right
+        """Whether every function has the code of the module's file."""
+        return all(function.__code__ == self.right[key] for key, function in self.functions())
 
     @contextlib.contextmanager
     def mutated(self, code: CodeType) -> Iterator[None]:
-        """Runs its body with the mutated module in place.
+        """Runs its body with the code of a mutated module in place.
 
         Raises:
-          BrokenError: if the mutated module does not load.
+          UnreachableError: if no function that exists has the change, or one cannot take it.
         """
-        namespace = {"__name__": self.module.__name__, "__file__": self.module.__file__}
+        mutated = codes_of(code)
+        changed = [(key, function) for key, function in self.functions() if mutated.get(key) != self.right[key]]
+        if not changed:
+            raise UnreachableError("no function that exists has the change")
+        for key, function in changed:
+            if key not in mutated or mutated[key].co_freevars != function.__code__.co_freevars:
+                raise UnreachableError(f"{key[0]} refers to other variables around it")
         try:
-            exec(code, namespace)
-        except Exception as error:
-            raise BrokenError(f"{type(error).__name__}: {error}") from error
-        others = functions_of(namespace, self.module.__file__)
-        assert others.keys() == self.functions.keys()
-        try:
-            for name, function in self.functions.items():
-                for part in PARTS:
-                    setattr(function, part, getattr(others[name], part))
-            for name in self.right[1]:
-                setattr(self.module, name, namespace[name])
+            for key, function in changed:
+                function.__code__ = mutated[key]
             yield
         finally:
-            parts, numbers = self.right
-            for name, values in parts.items():
-                for part, value in zip(PARTS, values, strict=True):
-                    setattr(self.functions[name], part, value)
-            for name, value in numbers.items():
-                setattr(self.module, name, value)
-
-    def _state(self) -> tuple[dict, dict]:
-        parts = {name: [getattr(function, part) for part in PARTS] for name, function in self.functions.items()}
-        numbers = {name: value for name, value in vars(self.module).items() if isinstance(value, NUMBERS)}
-        return parts, {name: value for name, value in numbers.items() if not name.startswith("__")}
+            for key, function in self.functions():  # also those that were made meanwhile
+                function.__code__ = self.right[key]
