@@ -10,9 +10,9 @@ import pytest
 
 from jaxbox import losses, similarity
 from tests import cases
-from tests.benchmarks import __main__ as benchmark
-from tests.benchmarks import numpy_simulation, torch_peers
-from tests.benchmarks.timing import Effort
+from tests.tools.benchmarks import __main__ as benchmark
+from tests.tools.benchmarks import numpy_simulation, torch_peers
+from tests.tools.benchmarks.timing import Effort
 
 DISTRIBUTIONS = "distribution_focal", "uncertain_l1"
 TOLERANCE = {"rtol": 1e-5, "atol": 2e-6}

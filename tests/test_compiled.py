@@ -1,7 +1,7 @@
 """What XLA makes of the library on CPU: the causes of its speed, since a time is no test.
 
 Each test says which behaviour of XLA it guards, which differs from version to version. So they run only with the
-versions of jaxlib in `MEASURED`. To add one, run `tests.benchmarks` with it, count, and write the numbers down.
+versions of jaxlib in `MEASURED`. To add one, run `tests.tools.benchmarks` with it, count, and write the numbers down.
 """
 
 import functools

@@ -225,7 +225,7 @@ def test_a_variable_that_cannot_be_meant_is_named(name, value, message):
 
 @pytest.fixture(scope="module")
 def plans():
-    script = [sys.executable, "-W", "error", "-m", "tests.pod_plan", "--json"]
+    script = [sys.executable, "-W", "error", "-m", "tests.tools.pod_plan", "--json"]
     output = subprocess.run(script, env=os.environ, check=True, stdout=subprocess.PIPE, text=True).stdout
     small, large = (json_of(output)[start::2] for start in (0, 1))
     return {one["step"]: (one, two) for one, two in zip(small, large, strict=True)}

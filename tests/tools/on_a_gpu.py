@@ -28,8 +28,8 @@ import rich.console
 import rich.table
 
 from jaxbox import boxes, losses, similarity
-from tests.benchmarks import plain, torch_peers
 from tests.tools import programs
+from tests.tools.benchmarks import plain, torch_peers
 
 ROOT = pathlib.Path(__file__).parents[2]
 CORE = "numerics", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements", "limits"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jaxbox.demo import catalogue
-from tests import guarantees
+from tests.tools import guarantees
 from tests.table import LOSSES
 
 ROOT = pathlib.Path(__file__).parents[2]

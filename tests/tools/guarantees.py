@@ -1,4 +1,4 @@
-"""What the library promises for every pair of boxes, measured: `uv run python -m tests.guarantees`.
+"""What the library promises for every pair of boxes, measured: `uv run python -m tests.tools.guarantees`.
 
 Two tables. The first counts the values and derivatives of every loss and similarity that are not finite, or not in
 their range, over all kinds of pairs, precisions and transforms. The second is the worst error of float32. The suite
@@ -208,7 +208,7 @@ def table_of_errors(errors):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tests.guarantees", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.guarantees", description=__doc__.split("\n\n")[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=promises(), help="losses and similarities")
     parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="for all that was found, as JSON")
     chosen = parser.parse_args()

@@ -1,6 +1,6 @@
 """Measures the library against plain jax.numpy, PyTorch and what the machine can do, and prints tables of ratios.
 
-    uv run --group bench python -m tests.benchmarks --quick
+    uv run --group bench python -m tests.tools.benchmarks --quick
 
 Everything runs in one process, in shuffled order; only ratios of times from one run mean anything. PyTorch takes part
 if it is installed.
@@ -30,15 +30,15 @@ import rich.table
 
 from jaxbox import losses, numerics, similarity, simulation
 from jaxbox.demo import files
-from tests.benchmarks import numpy_simulation, plain, torch_peers
-from tests.benchmarks.timing import CONTROL, Effort, measure
+from tests.tools.benchmarks import numpy_simulation, plain, torch_peers
+from tests.tools.benchmarks.timing import CONTROL, Effort, measure
 
 OPTIONS = {"mpdiou": {"image_size": (1.0, 1.0)}, "nwd": {"constant": 1.0}, "focused_wiou": {"mean_loss": 0.5}}
 PREDICTED = {"uncertain_l1": (0, 1)}  # the places of what a network predicts, where it is not the first alone
 BINS = 16
 FAMILY = ["iou", "giou", "diou", "ciou"]
 BOXES = 100, 10_000, 1_000_000
-LEAVES = files.Leaves("tests.benchmarks", "benchmark.json", ("benchmark.png",))
+LEAVES = files.Leaves("tests.tools.benchmarks", "benchmark.json", ("benchmark.png",))
 SETS = (1000, 1000), (8400, 100), (20_000, 500)
 FULL, QUICK = Effort(rounds=11, seconds=0.01), Effort(rounds=5, seconds=0.005)
 
@@ -395,7 +395,7 @@ def processor():
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.benchmarks", description=__doc__.partition("\n")[0])
     known = [*COLUMNS, *dict.fromkeys([*LOSSES, *SIMILARITIES])]
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", default=[], help=f"sections ({', '.join(COLUMNS)}) or losses"

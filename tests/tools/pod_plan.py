@@ -1,7 +1,7 @@
 """What a train step moves between 256 devices, read from the program that XLA compiles for them. Nothing is run.
 
-`uv run python -m tests.pod_plan` prints a table; `--json` prints the record that the test reads. The devices are host
-devices, of which there can be any number: a program for one of them is compiled, with its collective operations.
+`uv run python -m tests.tools.pod_plan` prints a table; `--json` prints the record that the test reads. The devices are
+host devices, of which there can be any number: a program for one of them is compiled, with its collective operations.
 """
 
 import json

@@ -1,1 +1,0 @@
-"""How fast the library is: `python -m tests.benchmarks`."""
