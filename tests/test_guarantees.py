@@ -1,10 +1,6 @@
 """Nothing breaks a loss: finite everywhere, the right answer at every awkward pair, and a way out of it.
 
-<<<<<<< HEAD
-`python -m tests.guarantees` runs every precision and transform; here are those that the laws have not.
-=======
-`python -m tests.tools.guarantees` runs every precision and transform; here are those that `test_losses.py` has not.
->>>>>>> tools
+`python -m tests.tools.guarantees` runs every precision and transform; here are those that the laws have not.
 """
 
 import inspect
@@ -18,14 +14,9 @@ import optax
 import pytest
 
 from jaxbox import losses, similarity
-<<<<<<< HEAD
-from tests import cases, guarantees
-from tests.table import LOSSES, every_loss
-=======
 from tests import cases
-from tests.test_losses import LOSSES, every_loss
+from tests.table import LOSSES, every_loss
 from tests.tools import guarantees
->>>>>>> tools
 
 PROMISES = guarantees.promises()
 ALL_LOSSES = [name for name in PROMISES if name.endswith("_loss")]

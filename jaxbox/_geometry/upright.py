@@ -90,7 +90,8 @@ class Axis:
     @functools.cached_property
     def larger_side(self) -> jax.Array:
         """The larger side of the two, without regard to sign."""
-        return numerics.maximum(numerics.absolute(self.side_a), numerics.absolute(self.side_b))
+        # A side of 0 is the larger one only if both are 0, and nothing is divided by 0: its slope does not count.
+        return numerics.maximum(jnp.abs(self.side_a), jnp.abs(self.side_b))
 
     @functools.cached_property
     def side_change(self) -> jax.Array:
@@ -237,6 +238,7 @@ class Pair:
 
         def error(move: jax.Array, side: jax.Array) -> jax.Array:
             distance = numerics.absolute(move)
-            return numerics.divide(distance, numerics.maximum(numerics.absolute(side), distance / 1000))
+            # A side of 0 is divided by only where the distance is 0 as well, which has derivative 0.
+            return numerics.divide(distance, numerics.maximum(jnp.abs(side), distance / 1000))
 
         return numerics.total(map(error, moves, sides)) / len(moves)

@@ -98,7 +98,7 @@ def expected_bin(logits: jax.Array | np.ndarray) -> jax.Array:
       Coordinates in bins, `[...]`, in `[0, bins - 1]`.
     """
     (logits,) = numerics.promote(logits)
-    return jnp.sum(jax.nn.softmax(logits, axis=-1) * _bins(logits), axis=-1)
+    return jnp.sum(jax.nn.softmax(logits) * _bins(logits), axis=-1)
 
 
 def _bins(logits: jax.Array) -> jax.Array:

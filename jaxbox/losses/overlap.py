@@ -412,9 +412,9 @@ def shape_iou_loss(
 
 
 def _shape_weights(pair: Pair, scale: float | jax.Array | np.ndarray) -> list[jax.Array]:
-    w, h = (lax.stop_gradient(numerics.absolute(axis.side_b)) for axis in pair.axes)
-    # Nothing here is differentiated, so that the power may be that of jnp, where 0 to the power of 0 is 1. Over the
-    # longer side, one of both powers is 1 for every scale.
+    # Nothing here is differentiated, so that absolute value and power may be those of jnp, where 0 to the power of 0 is
+    # 1. Over the longer side, one of both powers is 1 for every scale.
+    w, h = (jnp.abs(lax.stop_gradient(axis.side_b)) for axis in pair.axes)
     shares = [numerics.divide(side, numerics.maximum(w, h), otherwise=1) for side in (h, w)]
     powers = [jnp.power(share, lax.stop_gradient(jnp.asarray(scale, share.dtype))) for share in shares]
     return [2 * power / numerics.total(powers) for power in powers]

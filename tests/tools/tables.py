@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jaxbox.demo import catalogue
-from tests.tools import guarantees
 from tests.table import LOSSES
+from tests.tools import guarantees
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = "uv run python -m tests.tools.tables"

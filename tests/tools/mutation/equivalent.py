@@ -8,19 +8,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("_angle_between", "1 -> 2"): "the angle of (2, 0) is that of (1, 0)",
     ("power", "<= -> <"): "a power of 2 or more is 0 at 0, and so is its slope",
     (
-        "Pair.edge_error",
-        "absolute -> jnp.abs, 1 of 2",
-    ): "a side of 0 is divided by only where both numbers are 0, which has derivative 0",
-    (
-        "Pair.larger_sides",
-        "absolute -> jnp.abs, 1 of 2",
-    ): "a side of 0 is the larger one only if both are 0, and nothing is divided by 0",
-    (
-        "Pair.larger_sides",
-        "absolute -> jnp.abs, 2 of 2",
-    ): "a side of 0 is the larger one only if both are 0, and nothing is divided by 0",
-    ("_shape_weights", "absolute -> jnp.abs"): "the weight is held, so that only its value counts",
-    (
         "distribution_focal_loss",
         "0 -> 1, 1 of 7",
     ): "masked logits are replaced again after the formula, so any finite number does",
@@ -28,7 +15,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "distribution_focal_loss",
         "0 -> 1, 2 of 7",
     ): "masked targets are replaced again after the formula, so any finite number does",
-    ("expected_bin", "softmax axis= left out"): "the last axis is the default of softmax",
     (
         "_power",
         "<= -> <, 2 of 2",
