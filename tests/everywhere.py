@@ -18,7 +18,7 @@ from tests.calls import CALLS, total
 DEVICES = 8
 SPLIT, WHOLE = PartitionSpec("data"), PartitionSpec()
 COUNTS = {False: 16, True: DEVICES * 136}  # rows; a matrix has above 16,384 pairs on each device
-set_mesh = jax.set_mesh if hasattr(jax, "set_mesh") else jax.sharding.use_mesh  # before jax 0.8
+set_mesh = jax.set_mesh if hasattr(jax, "set_mesh") else getattr(jax.sharding, "use_mesh")  # noqa: B009  # before jax 0.8
 
 
 def specs(call):

@@ -180,7 +180,7 @@ def test_every_loss_and_similarity_states_its_range_gradient_and_source(function
 
 def test_a_loss_shows_its_formula_first():
     for parameter in public_functions(losses):
-        if not parameter.id.endswith("_loss"):
+        if not str(parameter.id).endswith("_loss"):
             continue
         paragraphs = inspect.getdoc(parameter.values[0]).split("\n\n")
         assert re.match(r"`[^`]+`", paragraphs[1]), parameter.id

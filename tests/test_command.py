@@ -369,6 +369,7 @@ def test_what_a_run_did_not_write_is_refused_before_the_next_one_begins(tmp_path
 def test_what_appears_while_a_run_is_made_is_left_and_so_is_the_run(tmp_path, change):
     write_run(tmp_path, "before")
     said = pytest.raises(FileExistsError, match="has appeared or changed since the run began")
+    before = {}
     with said as raised, files.staging(tmp_path, LEAVES) as (folder, _):
         (folder / "picture.png").write_text("after")
         files.write_record({}, folder / "record.json")

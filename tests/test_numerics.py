@@ -178,7 +178,7 @@ def test_a_seam_changes_no_bit(dtype):
 
 def test_the_angle_of_a_float32_vector_is_right_to_the_last_digits():
     rng = np.random.default_rng(0)
-    y, x = np.float32(rng.normal(size=(2, 100_000)) * 10.0 ** rng.uniform(-15, 15, (2, 100_000)))
+    y, x = (rng.normal(size=(2, 100_000)) * 10.0 ** rng.uniform(-15, 15, (2, 100_000))).astype(np.float32)
     exact = np.arctan2(np.float64(y), np.float64(x))
     np.testing.assert_allclose(angle(jnp.asarray(y), jnp.asarray(x)), exact, rtol=3e-7, atol=1e-30)
 

@@ -81,7 +81,7 @@ def seconds_of(calls: dict[str, Callable[[], object]], wait: Callable[[object], 
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         for name in rng.permutation(list(calls)).tolist():
-            start = time.perf_counter()
+            start, result = time.perf_counter(), None
             for _ in range(repeats[name]):
                 result = calls[name]()
             wait(result)
@@ -170,11 +170,11 @@ def of_torch(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]:
             continue
         torch.compiler.reset()
 
-        def mean(p: object, t: object, name: str = name) -> object:
+        def mean(p: Any, t: Any, name: str = name) -> Any:
             return torch_peers.loss(torch, name, p, t).mean()
 
-        def gradient(function: Callable[..., object]) -> Callable[[], object]:
-            def call() -> object:
+        def gradient(function: Callable[..., Any]) -> Callable[[], Any]:
+            def call() -> Any:
                 leaf.grad = None
                 value = function(leaf, targets)
                 value.backward()

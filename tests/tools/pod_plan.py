@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def detector_step(mesh, images, slots):
     for module in (model, optimizer):
         nnx.update(module, placed(nnx.state(module), mesh))
     offered = catalogue.box_losses()
-    step = train.make_train_step([(weight, offered[name]) for name, weight in command.DEFAULT_LOSSES])
+    step: Any = train.make_train_step([(weight, offered[name]) for name, weight in command.DEFAULT_LOSSES])
     parameters = [array.shape for array in jax.tree.leaves(nnx.state(model, nnx.Param))]
     return step.lower(model, optimizer, placed(scenes(images, slots), mesh, "batch")), parameters
 

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import rich.box
 import rich.console
 import rich.progress
 import rich.table

@@ -46,7 +46,7 @@ def measure(candidates: dict[str, Callable[[], object]], effort: Effort) -> dict
         for name in rng.permutation(list(candidates)).tolist():
             if usual[name] < 10 * effort.seconds:
                 ready(candidates[name]())  # so that each finds its own code and data in the caches
-            start = time.perf_counter()
+            start, result = time.perf_counter(), None
             for _ in range(repeats[name]):
                 result = candidates[name]()
             ready(result)

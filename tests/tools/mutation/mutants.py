@@ -7,6 +7,7 @@ import marshal
 import pathlib
 from collections.abc import Iterable, Iterator
 from types import CodeType
+from typing import Any
 
 from tests.tools.mutation.changes import NOT_MUTATED, Place, changes
 
@@ -231,11 +232,11 @@ def _needs_parentheses(place: Place, replacement: ast.AST) -> bool:
     return not alike or isinstance(getattr(replacement, "op", None), ast.BitOr | ast.Or | ast.Mult)
 
 
-def _extent(node: ast.AST) -> tuple[tuple[int, int], tuple[int, int]]:
+def _extent(node: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """The line, from 0, and the column where a node begins and ends; of a comprehension its conditions."""
     if isinstance(node, ast.comprehension):
-        start, end = node.iter, node.ifs[-1]
-        return (start.end_lineno - 1, start.end_col_offset), (end.end_lineno - 1, end.end_col_offset)
+        (_, start), (_, end) = _extent(node.iter), _extent(node.ifs[-1])
+        return start, end
     return (node.lineno - 1, node.col_offset), (node.end_lineno - 1, node.end_col_offset)
 
 

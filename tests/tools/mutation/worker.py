@@ -131,14 +131,15 @@ class Worker:
 
     def until_one_fails(self, tests: list[str]) -> dict[str, object]:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)  # a mutant's programs are not kept
-        start, result = time.perf_counter(), {"killed_by": None, "ran": 0}
+        start, ran = time.perf_counter(), 0
+        found: dict[str, object] = {"killed_by": None}
         for test in tests:
             self.answer(at=test)
-            result["ran"] += 1
+            ran += 1
             if failure := self.failure(test):
-                result |= {"killed_by": test, "failure": failure}
+                found = {"killed_by": test, "failure": failure}
                 break
-        return result | {"seconds": time.perf_counter() - start}
+        return found | {"ran": ran, "seconds": time.perf_counter() - start}
 
     def control(self, test: str) -> None:
         """Runs a test, which has killed a mutant, without it."""
