@@ -58,8 +58,10 @@ def one_minus(function):
     return lambda a, b: 1 - function(a, b)
 
 
-LOSSES, SIMILARITIES = public(losses), public(similarity)
+# What is measured is what has a plain form, so a loss is measured once `plain` has it.
 PLAIN = {name.removesuffix("_loss"): function for name, function in vars(plain).items() if name.endswith("_loss")}
+LOSSES = {name: loss for name, loss in public(losses).items() if name in PLAIN}
+SIMILARITIES = public(similarity)
 PLAIN_SIMILARITIES = {name: one_minus(PLAIN[name]) for name in SIMILARITIES if name in PLAIN} | {"ioa": plain.ioa}
 
 
