@@ -93,7 +93,7 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
 
         def of_two(x: jax.Array, y: jax.Array) -> jax.Array:
             pair = (boxes.Intervals(x), boxes.Intervals(y)) if are_intervals else (x, y)
-            return _checks.from_outside(function)(*pair, **dict(known), **given)
+            return function(*pair, **dict(known), **given)
 
         batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         matrix = numerics.all_pairs(of_two)
@@ -109,7 +109,7 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
     return jax.jit(matrix_of, static_argnums=0, inline=True)
 
 
-_program_of = functools.lru_cache(maxsize=256)(_matrix_program)
+_program_of = functools.lru_cache(_matrix_program)
 
 
 def _kept(rows: jax.Array, where: jax.Array | None) -> jax.Array:
@@ -118,5 +118,4 @@ def _kept(rows: jax.Array, where: jax.Array | None) -> jax.Array:
 
 def _repeated(array: jax.Array, batch: tuple[int, ...], own: int) -> jax.Array:
     """The array with leading axes `batch` before `own` axes of its own."""
-    shape = (*batch, *array.shape[array.ndim - own :])
-    return array if array.shape == shape else jnp.broadcast_to(array, shape)
+    return jnp.broadcast_to(array, (*batch, *array.shape[array.ndim - own :]))
