@@ -97,6 +97,12 @@ def test_clipping_keeps_what_is_inside_the_window():
     np.testing.assert_array_equal(boxes.clip(outside, window), [40, 10, 40, 10])
 
 
+@pytest.mark.usefixtures("x64")
+def test_a_window_in_double_precision_gives_boxes_in_double_precision():
+    window = np.array([0, 0, 0.1, 0.1])
+    np.testing.assert_array_equal(boxes.clip(XYXY[0], window), [0.1, 0.1, 0.1, 0.1])
+
+
 @pytest.mark.parametrize("shape", [(2, 4), (2, 1, 4), (2, 3, 4)])
 def test_a_window_may_be_one_an_image_or_a_box(shape):
     batch = cases.random_boxes(6, seed=5).reshape(2, 3, 4).astype(np.float32)

@@ -205,7 +205,7 @@ def test_bounds_of_many_boxes_are_each_below_their_upper_one():
         losses.focaler_iou_loss(np.ones((2, 4)), np.ones((2, 4)), lower=np.array([0.1, 0.97]))
 
 
-@pytest.mark.parametrize("alpha", [2, 3.0, 4])
+@pytest.mark.parametrize("alpha", [2, 3, 3.0, 4])
 def test_a_known_power_stays_known(alpha):
     program = str(jax.make_jaxpr(lambda a, b: losses.alpha_iou_loss(a, b, alpha=alpha))(np.ones(4), np.ones(4)))
     assert " pow " not in program

@@ -398,9 +398,10 @@ def balanced_integral(
         return moderate
 
     large = maximum(ratio, STEEP)
-    grown = maximum(e + (1 - e) * jnp.exp(-large), float(precision.tiny))  # (1 + b e) exp(-gamma / alpha)
+    shrunk = jnp.exp(-large)
+    grown = maximum(e + (1 - e) * shrunk, float(precision.tiny))  # (1 + b e) exp(-gamma / alpha)
     slope = alpha * (large + jnp.log(grown))
-    steep = (e + jnp.exp(-large)) * slope - alpha * e
+    steep = (e + shrunk / (1 - shrunk)) * slope - alpha * e
 
     b = jnp.expm1(minimum(ratio, FLAT))
     # What the series leaves out is below the precision of float64.
