@@ -88,6 +88,8 @@ def test_scaling_keeps_the_center_and_multiplies_the_sides():
     np.testing.assert_array_equal(boxes.sides(scaled), 0.5 * boxes.sides(XYXY))
     np.testing.assert_array_equal(boxes.scale(XYXY, 1), XYXY)
     np.testing.assert_array_equal(jax.jit(boxes.scale)(XYXY, 0.5), scaled)
+    of_each = boxes.scale(XYXY, np.array([0.5, 1.0]))
+    np.testing.assert_array_equal(of_each, [scaled[0], XYXY[1]])
 
 
 def test_clipping_keeps_what_is_inside_the_window():

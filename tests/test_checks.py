@@ -63,7 +63,7 @@ def test_an_option_may_be_at_the_ends_of_its_interval_and_no_step_beyond(
     call, option, inside, outside, wanted, example
 ):
     for number in inside:
-        call(**{option: number})
+        call(**{option: np.float64(number)})  # which is no default
     for number in (*outside, math.nan):
         with pytest.raises(ValueError, match=f"`{option}` is {number}, but it must be ") as caught:
             call(**{option: number})
@@ -132,6 +132,11 @@ def test_a_program_holds_what_it_calls_and_no_call(call, name):
             lambda: losses.l1_loss(BOX, BOX, beta=1),
             "losses.l1_loss: got an unexpected keyword argument 'beta'. "
             "Its arguments are (predictions, targets, *, where=None).",
+        ),
+        (
+            lambda: similarity.pairwise(losses.nwd_loss)(BOX, BOX),
+            "losses.nwd_loss: missing a required argument: 'constant'. "
+            "Its arguments are (predictions, targets, *, constant, where=None).",
         ),
         (
             lambda: similarity.pairwise(losses.mpdiou_loss)(BOX, BOX),

@@ -28,6 +28,7 @@ AT_LEAST = "reductions.weighted_mean(values, at_least=at_least)"
 VARIANCE = "losses.uncertain_l1_loss(predictions, targets, targets, where=where)"
 ABSOLUTE = "normalized_to_absolute(boxes, image_size=image_size)"
 WITH_SIZE = "similarity.pairwise(functools.partial(losses.mpdiou_loss, image_size=image_size))(predictions, targets)"
+TWO_APART = "logits.reshape(*logits.shape[:-1], 2, 4)"
 ASARRAY = "jnp.asarray(values, jnp.float32)"
 
 
@@ -131,6 +132,13 @@ WRONG = [
         "jaxbox.boxes.Intervals(boxes)",
     ),
     # Pairs, and all with all.
+    (
+        "losses.smooth_l1_loss(predictions, targets, beta=1.0)",
+        PAIR | {"targets": box(2, 4)},
+        "does not broadcast",
+        "similarity.pairwise(losses.smooth_l1_loss)(predictions, targets)",
+    ),
+    (MATRIX, SETS | {"b": box(2, 6), "where": None}, "Got `a` of shape (3, 4) and `b` of shape (2, 6)"),
     ("similarity.diou(a, b)", {"a": box(2, 3, 4), "b": box(5, 3, 4)}, "do not broadcast"),
     (MPDIOU, PAIR | {"targets": box(2, 4), "image_size": (3, jnp.float32(4))}, "functools.partial", WITH_SIZE),
     (CALL, PAIR | {"targets": box(4)}, "does not broadcast", "jnp.broadcast_to(targets, predictions.shape)"),
@@ -266,6 +274,7 @@ WRONG = [
         "jnp.mean(mean)",
     ),
     # Distributions.
+    (DISTRIBUTION, {"logits": box(3, 8), "targets": box(3, 2), "where": None}, "2 targets in a row", TWO_APART),
     (
         DISTRIBUTION,
         {"logits": box(3, 64), "targets": box(3, 4), "where": None},

@@ -145,6 +145,12 @@ def test_masks_have_the_leading_axes_of_their_set():
     np.testing.assert_allclose(matrix, np.where(rows[..., None] & columns[:, None], whole, 0), rtol=1e-5, atol=1e-6)
 
 
+def test_an_option_of_several_numbers_may_hold_an_array():
+    box = jnp.float32(cases.random_boxes(3, seed=54))
+    mixed, known = (functools.partial(losses.mpdiou_loss, image_size=(480.0, w)) for w in (jnp.float32(640), 640.0))
+    np.testing.assert_array_equal(similarity.pairwise(mixed)(box, box), similarity.pairwise(known)(box, box))
+
+
 def test_an_option_that_is_known_stays_so_in_a_matrix():
     box = jnp.float32(cases.random_boxes(3, seed=52))
     matrix = similarity.pairwise(functools.partial(losses.alpha_iou_loss, alpha=2))

@@ -53,10 +53,9 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         sets = {"a": _checks.laid_out("a", a, layout), "b": _checks.laid_out("b", b, layout)}
         _checks.assert_sets(sets)
         masks = _checks.two_masks(where, *(rows.shape[:-1] for rows in sets.values()))
-        are_intervals = _checks.is_interval(a) or _checks.is_interval(b)
         checked = _checks.options_of_rows(of_rows, options, list(sets.values()))
         given = {name: value for name, value in checked.items() if name not in known}
-        key = tuple(known.items()), are_intervals, _checks.looks_for_infinities()
+        key = tuple(known.items()), _checks.is_interval(a), _checks.looks_for_infinities()
         return program(key, given, *sets.values(), *masks)
 
     return compare_all
