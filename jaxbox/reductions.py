@@ -202,12 +202,11 @@ def update_mean(
     References:
       Tong et al., 2023, https://arxiv.org/abs/2301.10051
     """
-    values = lax.stop_gradient(values)
+    mean, values = lax.stop_gradient((mean, values))
     counted = jnp.isfinite(values) if where is None else jnp.isfinite(values) & where
     batch_mean = weighted_mean(values, where=counted, axis_name=axis_name)
     count = weighted_sum(jnp.ones_like(values), where=counted, axis_name=axis_name)
-    before, momentum = (jnp.asarray(number, batch_mean.dtype) for number in (lax.stop_gradient(mean), momentum))
-    mean = jnp.asarray(lax.stop_gradient(mean))
+    before = mean.astype(batch_mean.dtype)
     after = (before + momentum * (batch_mean - before)).astype(mean.dtype)
     return jnp.where((count > 0) & jnp.isfinite(after), after, mean)
 

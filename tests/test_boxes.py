@@ -88,6 +88,8 @@ def test_scaling_keeps_the_center_and_multiplies_the_sides():
     np.testing.assert_array_equal(boxes.sides(scaled), 0.5 * boxes.sides(XYXY))
     np.testing.assert_array_equal(boxes.scale(XYXY, 1), XYXY)
     np.testing.assert_array_equal(jax.jit(boxes.scale)(XYXY, 0.5), scaled)
+    of_each = boxes.scale(XYXY, np.array([0.5, 1.0]))
+    np.testing.assert_array_equal(of_each, [scaled[0], XYXY[1]])
 
 
 def test_clipping_keeps_what_is_inside_the_window():
@@ -95,6 +97,12 @@ def test_clipping_keeps_what_is_inside_the_window():
     np.testing.assert_array_equal(boxes.clip(XYXY, window), [[10, 20, 40, 25], [0, 10, 1, 20]])
     outside = jnp.array([60.0, 0.0, 70.0, 5.0])
     np.testing.assert_array_equal(boxes.clip(outside, window), [40, 10, 40, 10])
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_window_in_double_precision_gives_boxes_in_double_precision():
+    window = np.array([0, 0, 0.1, 0.1])
+    np.testing.assert_array_equal(boxes.clip(XYXY[0], window), [0.1, 0.1, 0.1, 0.1])
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (2, 1, 4), (2, 3, 4)])

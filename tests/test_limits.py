@@ -137,11 +137,11 @@ def test_an_option_at_its_limit_gives_the_limit_of_the_formula(loss, options, li
 def test_a_tiny_alpha_of_a_balanced_error_is_its_limit_with_a_finite_slope(alpha):
     errors, zeros = jnp.array([0.05, 0.3, 0.99, 1.7]), jnp.zeros(4)
     np.testing.assert_allclose(losses.balanced_l1_loss(errors, zeros, alpha=alpha), 1.5 * 3.04, rtol=1e-5)
+    of = jax.jit(lambda alpha, gamma: losses.balanced_l1_loss(errors, zeros, alpha=alpha, gamma=gamma))
     for small in (alpha, 1e-25, 1e-20, 1e-10):
-        along = jax.jvp(
-            lambda x: losses.balanced_l1_loss(errors, zeros, alpha=x), (jnp.float32(small),), (jnp.ones(()),)
-        )
-        assert np.all(np.isfinite(along))
+        for gamma in (1.5, 1e-15, 1e15):
+            along = jax.jvp(of, (jnp.float32(small), jnp.float32(gamma)), (jnp.ones(()), jnp.ones(())))
+            assert np.all(np.isfinite(along))
 
 
 def test_bounds_that_are_arrays_are_known_inside_a_jit():
@@ -205,7 +205,7 @@ def test_bounds_of_many_boxes_are_each_below_their_upper_one():
         losses.focaler_iou_loss(np.ones((2, 4)), np.ones((2, 4)), lower=np.array([0.1, 0.97]))
 
 
-@pytest.mark.parametrize("alpha", [2, 3.0, 4])
+@pytest.mark.parametrize("alpha", [2, 3, 3.0, 4])
 def test_a_known_power_stays_known(alpha):
     program = str(jax.make_jaxpr(lambda a, b: losses.alpha_iou_loss(a, b, alpha=alpha))(np.ones(4), np.ones(4)))
     assert " pow " not in program

@@ -1,5 +1,7 @@
 """The chosen value and derivative of each primitive, and that all orders of derivative are finite."""
 
+import decimal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +91,46 @@ def test_a_power_is_the_same_if_its_exponent_is_known(exponent):
     np.testing.assert_allclose(both(x, exponent), jax.jit(both)(x, exponent), rtol=1e-6)
     takes_a_logarithm = " pow " in str(jax.make_jaxpr(lambda x: numerics.power(x, exponent))(x))
     assert takes_a_logarithm == (np.ndim(exponent) > 0 or exponent == 2.5)
+
+
+def exact_balanced_integral(e, alpha, gamma):
+    """The integral and its slope in 80 digits, of which what cancels leaves enough."""
+    with decimal.localcontext(prec=80):
+        e, alpha, gamma = (decimal.Decimal(float(x)) for x in (e, alpha, gamma))
+        b = (gamma / alpha).exp() - 1
+        slope = alpha * (1 + b * e).ln()
+        return float(slope * e + slope / b - alpha * e), float(slope)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.usefixtures("x64")
+def test_each_form_of_a_balanced_integral_has_the_last_digits_of_value_and_slope(dtype):
+    of = jax.vmap(jax.value_and_grad(numerics.balanced_integral), (0, None, None))
+    traced, precision, gamma = jax.jit(of), np.finfo(dtype).eps, 1.5
+    places = np.array([0, 1e-3, 0.05, 0.3, 0.7, 0.99, 1], dtype)
+    for ratio in (1e-9, 1e-3, 0.01, 0.03, 0.049, 0.051, 0.07, 0.1, 0.3, 3, 15, 19.9, 20.1, 20.5, 25, 35, 88, 1e3, 1e6):
+        alpha = float(dtype(gamma / ratio))
+        exact = np.array([exact_balanced_integral(e, alpha, gamma) for e in places]).T
+        cancels = alpha * places * (0.05 <= ratio <= 20)  # what the value is a difference of
+        found = [traced(places, dtype(alpha), dtype(gamma))]
+        if ratio in (0.03, 3, 20.5):  # one of each form that is known
+            found.append(of(jnp.asarray(places), alpha, gamma))
+        for value, slope in found:
+            assert np.all(np.abs(np.float64(value) - exact[0]) <= 8 * precision * (exact[0] + cancels)), ratio
+            np.testing.assert_allclose(np.float64(slope[1:]), exact[1, 1:], rtol=8 * precision, err_msg=str(ratio))
+
+
+@pytest.mark.parametrize(
+    ("x", "unit"), [(0, 1), (1, 1), (1.4, 1), (1.6, 2), (3.1, 4), (0.7, 0.5), (1e-30, 2.0**-100), (1e30, 2.0**100)]
+)
+def test_a_unit_is_the_nearest_power_of_two_and_is_held(x, unit):
+    assert numerics.power_of_two(jnp.float32(x)) == unit
+    assert jax.grad(numerics.power_of_two)(jnp.float32(x)) == 0
+
+
+def test_the_slope_along_the_width_of_a_straightened_square_has_a_slope_of_0_within_it():
+    hessian = jax.hessian(numerics.straightened_square, (0, 1))(jnp.float32(0), jnp.float32(1))
+    np.testing.assert_array_equal(hessian, [[1, 0], [0, 0]])
 
 
 @pytest.mark.parametrize(

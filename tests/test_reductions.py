@@ -49,6 +49,19 @@ def test_weights_below_1_in_all_give_the_mean_and_are_not_magnified_if_the_divis
     np.testing.assert_allclose(reductions.weighted_mean(jnp.full(3, 0.3), jnp.full(3, 0.1)), 0.3, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("x64")
+def test_the_least_divisor_has_the_precision_of_the_weights():
+    weights = np.full((2, 2), 1e-3)
+    assert reductions.weighted_mean(VALUES, weights, at_least=0.1) == np.sum(np.array(VALUES) * weights) / 0.1
+
+
+def test_the_names_of_mapped_axes_may_be_a_list_and_axes_an_array_that_is_known():
+    total = jax.vmap(lambda x: reductions.weighted_sum(x, axis=np.array([0]), axis_name=["rows"]), axis_name="rows")
+    np.testing.assert_array_equal(total(VALUES), 15)
+    with pytest.raises(TypeError, match=r"`axis` is .*, but it is a number or several"):
+        jax.jit(lambda axis: reductions.weighted_sum(VALUES, axis=axis))(0)
+
+
 def test_a_nan_that_is_not_masked_shows():
     assert jnp.isnan(reductions.weighted_mean(VALUES.at[0, 0].set(jnp.nan), where=MASK))
 
@@ -83,9 +96,10 @@ def test_a_batch_without_a_box_leaves_the_running_mean_alone():
     assert reductions.update_mean(0.7, VALUES, momentum=0.5, where=~MASK & MASK) == jnp.float32(0.7)
 
 
-def test_the_running_mean_has_no_gradient():
-    gradients = jax.grad(lambda mean, x: reductions.update_mean(mean, x, momentum=0.5), (0, 1))(1.0, VALUES)
-    for gradient in gradients:
+@pytest.mark.parametrize("where", [MASK, ~MASK & MASK])
+def test_the_running_mean_has_no_gradient(where):
+    update = functools.partial(reductions.update_mean, momentum=0.5, where=where)
+    for gradient in jax.grad(update, (0, 1))(1.0, VALUES):
         np.testing.assert_array_equal(gradient, 0)
 
 

@@ -136,6 +136,35 @@ def test_masked_rows_and_columns_of_a_matrix_are_0_whatever_they_hold():
     np.testing.assert_array_equal(padding, np.zeros((2, 3)))
 
 
+def test_masks_have_the_leading_axes_of_their_set():
+    rng = np.random.default_rng(0)
+    a, b = (jnp.float32(cases.random_boxes(6, seed=seed).reshape(2, 3, 4)) for seed in (50, 51))
+    a, b, rows, columns = a[:, None], b, rng.random((2, 1, 3)) < 0.5, rng.random((2, 3)) < 0.5
+    matrix = similarity.pairwise(similarity.giou)(a, b, where=(rows, columns))
+    whole = similarity.giou(a[..., :, None, :], b[None, :, None])
+    np.testing.assert_allclose(matrix, np.where(rows[..., None] & columns[:, None], whole, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_option_of_several_numbers_may_hold_an_array():
+    box = jnp.float32(cases.random_boxes(3, seed=54))
+    mixed, known = (functools.partial(losses.mpdiou_loss, image_size=(480.0, w)) for w in (jnp.float32(640), 640.0))
+    np.testing.assert_array_equal(similarity.pairwise(mixed)(box, box), similarity.pairwise(known)(box, box))
+
+
+def test_an_option_that_is_known_stays_so_in_a_matrix():
+    box = jnp.float32(cases.random_boxes(3, seed=52))
+    matrix = similarity.pairwise(functools.partial(losses.alpha_iou_loss, alpha=2))
+    assert " pow " not in str(jax.make_jaxpr(matrix)(box, box))
+
+
+def test_a_function_of_two_boxes_may_have_an_argument_before_them():
+    box = jnp.float32(cases.random_boxes(3, seed=53))
+    scaled = functools.partial(lambda factor, a, b: factor * similarity.iou(a, b), 2)
+    np.testing.assert_array_equal(
+        similarity.pairwise(scaled)(box, box), 2 * similarity.pairwise(similarity.iou)(box, box)
+    )
+
+
 @pytest.mark.parametrize("count", [100, 140])  # below and above what is differentiated all at once
 @pytest.mark.parametrize(
     "image_size", [(480, 640), [480, 640], np.array([480, 640]), jnp.array([480, 640]), jnp.array([480.0, 640.0])]

@@ -38,7 +38,6 @@ from jaxbox._checks.calls import (
     Function,
     Given,
     checked,
-    from_outside,
     looks_for_infinities,
     of_boxes,
     options_of_rows,

@@ -155,7 +155,7 @@ def laid_out(name: str, value: object, layout: Layout) -> Array:
     elif length == 2 and is_interval(value) and layout is not PLANE:
         return array
     elif length not in BOXES.lengths:
-        raise ValueError(_no_box(name, array.shape))
+        raise ValueError(_no_box(name, array.shape, length))
     elif length not in layout.lengths:
         raise ValueError(_no_plane(name, array.shape))
     return array
@@ -173,8 +173,7 @@ def _no_plane(name: str, shape: Shape) -> str:
     )
 
 
-def _no_box(name: str, shape: Shape) -> str:
-    length = shape[-1] if shape else 0
+def _no_box(name: str, shape: Shape, length: int) -> str:
     said = (
         f"`{name}` has shape {shape}, but a box is `[..., 2n]`, the low corner and then the high corner: "
         "4 numbers, or 6 for a solid."
@@ -196,11 +195,11 @@ def _no_box(name: str, shape: Shape) -> str:
             f"{said} A box with an angle, `[..., {length}]`, is no upright box, and its first columns are none either. "
             f"If they are the corners, and a score or a class follows, write `{name}[..., :{length - 1}]`."
         )
-    if length > 7 and length % 4 == 0:
+    if length in (0, 1, 3):
+        return said
+    if length % 4 == 0:
         return f"{said} If there are {length // 4} boxes in a row write `{name}.reshape(*{name}.shape[:-1], -1, 4)`."
-    if length > 7:
-        return f"{said} If the first 4 columns are the corners write `{name}[..., :4]`."
-    return said
+    return f"{said} If the first 4 columns are the corners write `{name}[..., :4]`."
 
 
 def assert_equal_shapes(arrays: Mapping[str, Array], remedy: Callable[[], str]) -> None:
@@ -242,13 +241,10 @@ def assert_broadcast(arrays: Mapping[str, Array], wanted: Callable[[], str], *, 
       ValueError: if they do not.
     """
     shapes = [array.shape[:-own] for array in arrays.values()]
-    if shapes[0] == shapes[1] or () in shapes:
-        return
 
     def holds() -> None:
-        first, second = (shape[::-1] for shape in shapes)
-        for one, other in zip(first, second, strict=False):
-            if one != 1 and other != 1:
+        for one, other in zip(*(shape[::-1] for shape in shapes), strict=False):
+            if one != other and 1 not in (one, other):
                 chex.assert_equal(one, other)
 
     assert_shape(holds, lambda: f"Got {_shapes(arrays)}, {wanted()}")
@@ -306,14 +302,11 @@ def fitted(name: str, array: Array, leading: Shape, *, what: str = ONE_A_BOX) ->
     Raises:
       ValueError: if the shape is another one.
     """
-    if array.shape == leading:
-        return array
 
     def holds() -> None:
-        chex.assert_equal(len(array.shape), len(leading))
-        for length, wanted in zip(array.shape, leading, strict=False):
-            if length != 1:
-                chex.assert_equal(length, wanted)
+        axes = zip(array.shape, leading, strict=False)
+        if array.ndim != len(leading) or any(length not in (1, wanted) for length, wanted in axes):
+            chex.assert_equal(array.shape, leading)
 
     assert_shape(holds, lambda: _does_not_fit(name, array, leading, what))
     return array
@@ -336,7 +329,7 @@ def exactly(name: str, array: Array, leading: Shape) -> Array:
 
     def message() -> str:
         said = f"`{name}` has shape {array.shape}, but there is one value a box, {leading}."
-        for missing in range(len(leading) + 1):  # of axes at the end, which others may have the rows before
+        for missing in range(len(leading)):  # of axes at the end, which others may have the rows before
             try:
                 repeated = jnp.broadcast_shapes((*array.shape, *(1,) * missing), leading)
             except (TypeError, ValueError):
@@ -355,17 +348,17 @@ def _does_not_fit(name: str, array: Array, leading: Shape, what: str) -> str:
     said = f"`{name}` has shape {shape}, but there is {what}, {leading}."
     if what != ONE_A_BOX and not leading:
         return said
-    if shape[:-1] == leading and shape:
+    if shape[:-1] == leading:
         if shape[-1] == 1:
             return f"{said} Write `{name}[..., 0]`."
         join = "all" if array.dtype == bool else "mean"
         return f"{said} Write `jnp.{join}({name}, axis=-1)`, for example."
     missing = len(leading) - len(shape)
-    if missing > 0 and shape == leading[: len(shape)]:
+    if shape == leading[: len(shape)]:
         return f"{said} Write `{name}[..., {', '.join(['None'] * missing)}]`."
     if missing >= 0 and all(length in (1, wanted) for length, wanted in zip(shape, leading[missing:], strict=True)):
         return f"{said} Write `jnp.broadcast_to({name}, {leading})`."
-    if len(shape) > 1 and shape[::-1] == leading:
+    if shape[::-1] == leading:
         return f"{said} Write `{name}.T`."
     return said
 

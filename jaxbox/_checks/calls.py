@@ -27,7 +27,7 @@ from jaxbox._checks.arrays import (
     mask,
     window_of,
 )
-from jaxbox._checks.options import LEAST_WIDTH, Interval, option, size_of_image
+from jaxbox._checks.options import LEAST_WIDTH, Interval, is_plain, option, size_of_image
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Given = dict[str, Any]  # arguments by name
@@ -81,7 +81,11 @@ def checked(check: Check) -> Callable[[Function], Function]:
             else:
                 arguments.apply_defaults()
                 given = arguments.arguments
-                untouched = {option: value for option, value in defaults.items() if _is_default(given[option], value)}
+                untouched = {
+                    option: value
+                    for option, value in defaults.items()
+                    if type(given[option]) is float and given[option] == value
+                }
                 known = check(name, given, untouched) | untouched
                 rest = {key: given[key] for key in given if key not in known}
                 return compiled(tuple(known.items()), looks_for_infinities(), rest)
@@ -98,26 +102,9 @@ def looks_for_infinities() -> bool:
     return jax.config.jax_debug_infs  # type: ignore[attr-defined]  # the flags of JAX are not in its types
 
 
-def _is_default(value: object, default: float) -> bool:
-    return value is default or (type(value) is float and value == default)
-
-
 def _without_types(signature: inspect.Signature) -> str:
     plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
     return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
-
-
-def from_outside(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that somebody handed to the package: what it calls is checked, even inside a formula."""
-
-    def call(*args: object, **kwargs: object) -> Array:
-        token = _inside.set(False)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            _inside.reset(token)
-
-    return call
 
 
 # The checks of most functions.
@@ -148,7 +135,7 @@ def of_boxes(
     equal: bool = False,
     window: str | None = None,
     ordered: Sequence[str] = (),
-    options: Mapping[str, Interval] | None = None,
+    options: Mapping[str, Interval],
 ) -> Check:
     """The check of a function of boxes.
 
@@ -163,7 +150,7 @@ def of_boxes(
     Returns:
       A check for `checked`.
     """
-    return BoxCheck(names, layout, equal, window, ordered, options or {})
+    return BoxCheck(names, layout, equal, window, ordered, options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,5 +257,4 @@ def _as_code(name: str, value: object) -> str:
     """How to write an option: as a number, or by its name if it is an array."""
     if isinstance(value, (int, float)):
         return repr(float(value)) if np.isfinite(value) else f'float("{value}")'
-    is_plain = isinstance(value, (tuple, list)) and all(isinstance(number, (int, float)) for number in value)
-    return repr(value) if is_plain else name
+    return repr(value) if is_plain(value) else name

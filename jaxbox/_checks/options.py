@@ -1,6 +1,7 @@
 """What is asserted about options: the numbers that a formula takes beside its boxes."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -56,43 +57,44 @@ def option(name: str, value: object, interval: Interval, leading: Shape, dtype: 
       dtype: what is computed in.
 
     Returns:
-      A number or an array of NumPy, or an array of JAX, in that dtype.
+      A number or an array of NumPy, or what is traced, in that dtype.
 
     Raises:
       TypeError: if it is no number.
       ValueError: if it has another shape, or another value.
     """
     value = unwrapped(value)
-    if isinstance(value, jax.Array):
+    if type(value) is int:
+        value = _within_reach(value)
+    if isinstance(value, (float, int, np.ndarray, np.generic)):
+        numbers: Array = np.asarray(value, np.float64 if type(value) is int else None)
+    elif isinstance(value, jax.Array):
         numbers = value
-    elif isinstance(value, (float, int, np.ndarray, np.generic)):
-        with np.errstate(over="ignore", under="ignore"):
-            numbers = np.asarray(_within_reach(value) if type(value) is int else value)
-            numbers = numbers.astype(dtype) if numbers.dtype.kind in "fiuV" else numbers
     else:
         remedy = "" if interval.example is None else _as_number(name, value)
         raise TypeError(f"`{name}` is {value!r}, {kind(value)}, but it is a number.{remedy}")
     if not (is_floating(numbers.dtype) or jnp.issubdtype(numbers.dtype, jnp.integer)):
-        raise TypeError(f"`{name}` has dtype {numbers.dtype}, but it is a number. Write `{name}={interval.example}`.")
+        remedy = "" if interval.example is None else f" Write `{name}={interval.example}`."
+        raise TypeError(f"`{name}` has dtype {numbers.dtype}, but it is a number.{remedy}")
     if numbers.shape:
         fitted(name, numbers, leading, what="one number in all, or one a box" if leading else "one number in all")
-    if not isinstance(value, core.Tracer):
-        if isinstance(numbers, jax.Array):
-            with np.errstate(over="ignore", under="ignore"):
-                known = np.asarray(numbers).astype(dtype)
-        else:
-            known = numbers
-        fine = interval.holds(known)
-        if not np.all(fine):
-            raise ValueError(_bad_value(name, value, known, fine, interval))
-    return numbers if numbers.dtype == dtype else numbers.astype(dtype)
+    if isinstance(numbers, core.Tracer):
+        return numbers.astype(dtype)
+    with np.errstate(over="ignore", under="ignore"):  # as JAX does, without NumPy's warning
+        known = np.asarray(numbers).astype(dtype)
+    fine = interval.holds(known)
+    if not np.all(fine):
+        raise ValueError(_bad_value(name, value, known, fine, interval))
+    return known
 
 
 def _within_reach(value: int) -> float:
+    """A whole number, or infinity if no number of floating point is as large."""
     try:
-        return float(value)
+        float(value)
     except OverflowError:
-        return float("inf") if value > 0 else -float("inf")
+        return math.inf if value > 0 else -math.inf
+    return value
 
 
 def _as_number(name: str, value: object) -> str:
@@ -146,20 +148,29 @@ def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Arr
             f"`image_size` is {value!r}, but boxes of {2 * n} numbers need {n} numbers, the last one along x.{example}"
         )
     if count != n:
-        if isinstance(size, list):
-            channels_first = count > n and value[0] in (1, 3, 4)
-            some = value[-n:] if channels_first else value[:n]
-            whole = tuple(some) if count > n else tuple(value) * n if count == 1 else ()
-            cut = f" Write `image_size={whole}`." if whole else ""
-        else:
-            cut = f" If they come first write `image_size[..., :{n}]`." if count > n else ""
         raise ValueError(
             f"`image_size` is {value}, but boxes of {2 * n} numbers need {n} numbers, the last one along x: the shape "
-            f"of the image without its channels.{cut}"
+            f"of the image without its channels.{_other_length(value, count, n)}"
         )
     if isinstance(size, list):
-        if all(isinstance(number, (np.ndarray, np.generic)) and not np.ndim(number) for number in size):
-            return np.stack(size)
-        return jnp.stack(jnp.broadcast_arrays(*size), axis=-1)
+        library = jnp if any(isinstance(number, jax.Array) for number in size) else np
+        return library.stack(library.broadcast_arrays(*size), axis=-1)
     size = option(name, size, LENGTH, size.shape, dtype)
     return expanded(name, size, leading)
+
+
+def _other_length(value: Array, count: int, n: int) -> str:
+    """What to write instead of a size of `count` numbers, one of which may be that of the channels."""
+    if count < n:
+        return f" Write `image_size={tuple(value) * n}`." if is_plain(value) and count == 1 else ""
+    if not isinstance(value, (tuple, list)):
+        return f" If they come first write `image_size[..., :{n}]`."
+    if not is_plain(value):
+        return ""
+    some = value[-n:] if value[0] in (1, 3, 4) else value[:n]
+    return f" Write `image_size={tuple(some)}`."
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is several numbers of Python."""
+    return isinstance(value, (tuple, list)) and all(isinstance(number, (int, float)) for number in value)

@@ -86,9 +86,8 @@ def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable
     def compare_all(a: jax.Array, b: jax.Array) -> jax.Array:
         fewest, most = PAIRS_AT_ONCE
         # A number of rows that is a symbol, as in `jax.export`, cannot be divided into chunks.
-        known = isinstance(a.shape[0], int) and isinstance(b.shape[0], int)
-        pairs = a.shape[0] * b.shape[0] if known else 0
-        if pairs <= fewest or (_is_spread(a) and _is_spread(b)):
+        pairs = a.shape[0] * b.shape[0]
+        if not isinstance(pairs, int) or pairs <= fewest or (_is_spread(a) and _is_spread(b)):
             return _compare(function, a, b)
         if _is_spread(a):
             return all_pairs(lambda y, x: function(x, y))(b, a).T
@@ -113,8 +112,7 @@ def _without_closure(function, *examples):
 
 def _is_spread(rows):
     """Whether the type of an array says that its rows lie on several devices, so that they have no chunks."""
-    sharding = getattr(jax.typeof(rows), "sharding", None)
-    return sharding is not None and any(name is not None for name in sharding.spec)
+    return any(name is not None for name in jax.typeof(rows).sharding.spec)
 
 
 def _compare(function, a, b, *captured):

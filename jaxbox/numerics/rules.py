@@ -366,6 +366,9 @@ def log1p_integral(x: jax.Array) -> jax.Array:
     return _log1p_integral(x)
 
 
+FLAT, STEEP = 0.05, 20  # where `balanced_integral` takes another form
+
+
 def balanced_integral(
     e: jax.Array, alpha: float | jax.Array | np.ndarray, gamma: float | jax.Array | np.ndarray
 ) -> jax.Array:
@@ -382,30 +385,30 @@ def balanced_integral(
     Returns:
       The integral, `alpha / b ((1 + b e) log(1 + b e) - b e)`.
     """
-    known = isinstance(alpha, float) and isinstance(gamma, float) and 0.05 < gamma / alpha < 20
+    known = isinstance(alpha, float) and isinstance(gamma, float) and FLAT < gamma / alpha < STEEP
     alpha, gamma = (jnp.asarray(number, e.dtype) for number in (alpha, gamma))
     precision = jnp.finfo(e.dtype)
     # At the ends of this interval the limits are reached, to the last bit.
-    ratio = maximum(divide(gamma, maximum(alpha, gamma * 1e-10)), float(precision.eps))
-    alpha = divide(gamma, ratio)
+    alpha = clip(alpha, gamma * float(precision.eps) * 1e-3, gamma / float(precision.eps))
+    ratio = divide(gamma, alpha)
 
-    b = jnp.expm1(clip(ratio, 0.05, 20))
-    moderate = divide(alpha, b) * log1p_integral(b * e)
+    b = jnp.expm1(clip(ratio, FLAT, STEEP))
+    moderate = alpha / b * log1p_integral(b * e)
     if known:  # the default, for which XLA would compute the other forms too
         return moderate
 
-    large = maximum(ratio, 20)
-    grown = maximum(e + (1 - e) * jnp.exp(-large), float(precision.tiny))  # (1 + b e) exp(-gamma / alpha)
+    large = maximum(ratio, STEEP)
+    shrunk = jnp.exp(-large)
+    grown = maximum(e + (1 - e) * shrunk, float(precision.tiny))  # (1 + b e) exp(-gamma / alpha)
     slope = alpha * (large + jnp.log(grown))
-    steep = (e + jnp.exp(-large)) * slope - alpha * e
+    steep = (e + shrunk / (1 - shrunk)) * slope - alpha * e
 
-    b = jnp.expm1(minimum(ratio, 0.05))
-    # What the series leaves out is below the precision.
-    last = 8 if e.dtype == jnp.float32 else 13
-    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - b * e * rest, range(last, 1, -1), 0.0)
+    b = jnp.expm1(minimum(ratio, FLAT))
+    # What the series leaves out is below the precision of float64.
+    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - b * e * rest, range(13, 1, -1), 0.0)
     flat = alpha * b * e * e * series
 
-    return jnp.where(ratio > 20, steep, jnp.where(ratio < 0.05, flat, moderate))
+    return jnp.where(ratio > STEEP, steep, jnp.where(ratio < FLAT, flat, moderate))
 
 
 def power_of_two(x: jax.Array) -> jax.Array:

@@ -53,10 +53,9 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         sets = {"a": _checks.laid_out("a", a, layout), "b": _checks.laid_out("b", b, layout)}
         _checks.assert_sets(sets)
         masks = _checks.two_masks(where, *(rows.shape[:-1] for rows in sets.values()))
-        are_intervals = _checks.is_interval(a) or _checks.is_interval(b)
         checked = _checks.options_of_rows(of_rows, options, list(sets.values()))
         given = {name: value for name, value in checked.items() if name not in known}
-        key = tuple(known.items()), are_intervals, _checks.looks_for_infinities()
+        key = tuple(known.items()), _checks.is_interval(a), _checks.looks_for_infinities()
         return program(key, given, *sets.values(), *masks)
 
     return compare_all
@@ -93,7 +92,7 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
 
         def of_two(x: jax.Array, y: jax.Array) -> jax.Array:
             pair = (boxes.Intervals(x), boxes.Intervals(y)) if are_intervals else (x, y)
-            return _checks.from_outside(function)(*pair, **dict(known), **given)
+            return function(*pair, **dict(known), **given)
 
         batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         matrix = numerics.all_pairs(of_two)
@@ -109,7 +108,7 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
     return jax.jit(matrix_of, static_argnums=0, inline=True)
 
 
-_program_of = functools.lru_cache(maxsize=256)(_matrix_program)
+_program_of = functools.lru_cache(_matrix_program)
 
 
 def _kept(rows: jax.Array, where: jax.Array | None) -> jax.Array:
@@ -118,5 +117,4 @@ def _kept(rows: jax.Array, where: jax.Array | None) -> jax.Array:
 
 def _repeated(array: jax.Array, batch: tuple[int, ...], own: int) -> jax.Array:
     """The array with leading axes `batch` before `own` axes of its own."""
-    shape = (*batch, *array.shape[array.ndim - own :])
-    return array if array.shape == shape else jnp.broadcast_to(array, shape)
+    return jnp.broadcast_to(array, (*batch, *array.shape[array.ndim - own :]))
