@@ -206,8 +206,8 @@ def update_mean(
     counted = jnp.isfinite(values) if where is None else jnp.isfinite(values) & where
     batch_mean = weighted_mean(values, where=counted, axis_name=axis_name)
     count = weighted_sum(jnp.ones_like(values), where=counted, axis_name=axis_name)
-    before = mean.astype(batch_mean.dtype)
-    after = (before + momentum * (batch_mean - before)).astype(mean.dtype)
+    before = jnp.asarray(mean, batch_mean.dtype)
+    after = (before + momentum * (batch_mean - before)).astype(jnp.result_type(mean))
     return jnp.where((count > 0) & jnp.isfinite(after), after, mean)
 
 

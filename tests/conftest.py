@@ -3,6 +3,9 @@
 import jax
 import pytest
 
+from tests import programs
+from tests.table import Row
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
@@ -10,12 +13,22 @@ def pytest_collection_modifyitems(config, items):
 
     Those of losses come last, since they are many groups of equal length: no process waits for another at the end.
     """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        row = item.callspec.params.get("row") if hasattr(item, "callspec") else None
-        item.add_marker(pytest.mark.xdist_group(row.name if hasattr(row, "reference") else str(item.path)))
-    items.sort(key=lambda item: hasattr(item, "callspec") and hasattr(item.callspec.params.get("row"), "reference"))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
+        items.sort(key=lambda item: group_of(item) != str(item.path))
+
+
+def group_of(item):
+    """The loss that a test is of, else its file."""
+    row = item.callspec.params.get("row") if hasattr(item, "callspec") else None
+    return row.name if isinstance(row, Row) else str(item.path)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Forgets the programs of a loss after its last test: those of all losses take gigabytes."""
+    if nextitem is None or group_of(item) != group_of(nextitem):
+        programs.compiled.cache_clear()
 
 
 @pytest.fixture(autouse=True)

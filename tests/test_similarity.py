@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxbox import boxes, losses, similarity
+from jaxbox.numerics import execution
 from tests import cases, reference
 
 OPTIONS = {"nwd": {"constant": 2.0}}
@@ -79,6 +80,36 @@ def test_the_derivatives_of_many_pairs_take_a_sixteenth_of_the_rows_at_a_time_wi
     compare = similarity.pairwise(similarity.iou)
     program = str(jax.make_jaxpr(jax.grad(lambda a, b: jnp.sum(compare(a, b))))(a, b))
     assert {int(length) for length in re.findall(r"\blength=(\d+)", program)} == set(chunks)
+
+
+def gradients_of_many_pairs():
+    def total(a, b):
+        return jnp.sum(jnp.sin(similarity.pairwise(similarity.giou)(a, b)))
+
+    return jax.jit(jax.value_and_grad(total, (0, 1)))
+
+
+@pytest.mark.parametrize(("platform", "has_chunks"), [("cpu", True), ("cuda", False), ("tpu", False)])
+def test_only_a_cpu_takes_many_pairs_in_chunks(platform, has_chunks):
+    box = jax.ShapeDtypeStruct((1000, 4), jnp.float32)
+    program = gradients_of_many_pairs().trace(box, box).lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.while" in program) == has_chunks
+
+
+@pytest.mark.parametrize("most", [2**24, 4096])  # all at once, and in chunks there as well
+def test_the_derivatives_of_many_pairs_are_the_same_on_every_platform(monkeypatch, most):
+    a, b = (jnp.float32(cases.random_boxes(count, seed=count)) for count in (151, 130))
+    expected = gradients_of_many_pairs()(a, b)
+
+    def elsewhere(*arguments, default, **_):
+        return default(*arguments)
+
+    monkeypatch.setattr(execution.lax, "platform_dependent", elsewhere)
+    monkeypatch.setattr(execution, "PAIRS_AT_ONCE_ELSEWHERE", most)
+    jax.clear_caches()
+    for one, other in zip(jax.tree.leaves(gradients_of_many_pairs()(a, b)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.max(np.abs(other)))
+    jax.clear_caches()
 
 
 def test_many_pairs_have_a_derivative_in_forward_mode_and_batch():

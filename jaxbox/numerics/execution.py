@@ -66,15 +66,17 @@ def coordinates(*arrays: jax.Array | np.ndarray) -> tuple[tuple[jax.Array, ...],
     return tuple(_coordinates(_dtype_of(known), array) for array in known)
 
 
-PAIRS_AT_ONCE = 2**14, 2**18
+PAIRS_AT_ONCE = 2**14, 2**18  # on a CPU: at least, and at most
+PAIRS_AT_ONCE_ELSEWHERE = 2**24  # at most; an H100 took 7 to 10 times as long with the chunks of a CPU
 
 
 def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Makes a function of two rows compare every row of one array with every row of another.
 
-    A derivative in reverse mode keeps a dozen numbers a pair, or computes them again where they are needed. This one
-    computes them again, for a sixteenth of the rows at a time, within the bounds of `PAIRS_AT_ONCE`: it needs less than
-    two numbers a pair, and stays in a cache. Fewer pairs than the lower bound are differentiated all at once.
+    A derivative in reverse mode keeps a dozen numbers a pair, or computes them again where they are needed. On a CPU
+    this one computes them again, for a sixteenth of the rows at a time, within the bounds of `PAIRS_AT_ONCE`: it needs
+    less than two numbers a pair, and stays in a cache. Fewer pairs than the lower bound are differentiated all at once,
+    and so are those on other platforms, up to `PAIRS_AT_ONCE_ELSEWHERE`.
 
     Args:
       function: of two arrays `[k]`, with one number as its result. It may close over traced values.
@@ -84,17 +86,15 @@ def all_pairs(function: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable
     """
 
     def compare_all(a: jax.Array, b: jax.Array) -> jax.Array:
-        fewest, most = PAIRS_AT_ONCE
         # A number of rows that is a symbol, as in `jax.export`, cannot be divided into chunks.
         pairs = a.shape[0] * b.shape[0]
-        if not isinstance(pairs, int) or pairs <= fewest or (_is_spread(a) and _is_spread(b)):
+        if not isinstance(pairs, int) or pairs <= min(PAIRS_AT_ONCE) or (_is_spread(a) and _is_spread(b)):
             return _compare(function, a, b)
         if _is_spread(a):
             return all_pairs(lambda y, x: function(x, y))(b, a).T
         # With rows made of the arguments: zeros would not vary over the devices of a `shard_map`, as these do.
         of_rows, captured = _without_closure(function, jnp.sum(a, axis=0), jnp.sum(b, axis=0))
-        rows = max(1, min(max(pairs // 16, fewest), most) // b.shape[0])
-        return _compare_in_chunks(of_rows, -(-a.shape[0] // rows), a, b, *captured)
+        return _compare_in_chunks(of_rows, a, b, *captured)
 
     return compare_all
 
@@ -120,23 +120,34 @@ def _compare(function, a, b, *captured):
     return jax.vmap(row, in_axes=(0, None))(a, b)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _compare_in_chunks(of_rows, chunks, a, b, *captured):
-    del chunks
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _compare_in_chunks(of_rows, a, b, *captured):
     return _compare(of_rows, a, b, *captured)
 
 
 @_compare_in_chunks.defjvp
-def _compare_in_chunks_jvp(of_rows, chunks, primals, tangents):
-    def one_by_one(a, *others):
-        rows = -(-len(a) // chunks)
-        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
-        padded = jnp.pad(a, [(0, rows * chunks - len(a)), (0, 0)], mode="edge").reshape(chunks, rows, -1)
-        of_chunk = jax.checkpoint(lambda some: _compare(of_rows, some, *others))
-        return lax.map(of_chunk, padded).reshape(-1, len(others[0]))[: len(a)]
+def _compare_in_chunks_jvp(of_rows, primals, tangents):
+    count, columns = (len(rows) for rows in primals[:2])
+    fewest, most = PAIRS_AT_ONCE
 
-    _, tangent = jax.jvp(one_by_one, primals, tangents)
-    return _compare_in_chunks(of_rows, chunks, *primals), tangent
+    def one_by_one(pairs_at_once, a, *others):
+        chunks = -(-count // max(1, pairs_at_once // columns))
+        rows = -(-count // chunks)
+        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
+        padded = jnp.pad(a, [(0, rows * chunks - count), (0, 0)], mode="edge").reshape(chunks, rows, -1)
+        of_chunk = jax.checkpoint(lambda some: _compare(of_rows, some, *others))
+        return lax.map(of_chunk, padded).reshape(-1, columns)[:count]
+
+    def tangent(compare):
+        return lambda: jax.jvp(compare, primals, tangents)[1]
+
+    def elsewhere(*rows):
+        at_once = count * columns <= PAIRS_AT_ONCE_ELSEWHERE
+        return _compare(of_rows, *rows) if at_once else one_by_one(PAIRS_AT_ONCE_ELSEWHERE, *rows)
+
+    on_cpu = functools.partial(one_by_one, min(max(count * columns // 16, fewest), most))
+    chosen = lax.platform_dependent(cpu=tangent(on_cpu), default=tangent(elsewhere))
+    return _compare_in_chunks(of_rows, *primals), chosen
 
 
 def fusion_barrier(x: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 # The modules of the core, each a file or a package, and the tests that look at each most closely.
 TESTS_OF = {
-    "_checks": ["messages", "limits"],
+    "_checks": ["checks", "messages", "limits"],
     "numerics": ["numerics*"],
     "_geometry": ["geometry*", "boxes*"],
     "boxes": ["boxes*"],
@@ -17,7 +17,7 @@ TESTS_OF = {
     "reductions": ["reductions*"],
     "losses": ["distributions*", "losses*", "laws_*", "disagreements*"],
 }
-TESTS_OF_ALL = ["guarantees", "compiled"]
+TESTS_OF_ALL = ["guarantees", "compiled", "everywhere"]
 PARTS = {  # of files whose other tests start processes, which would not see a mutant
     "tests/test_many_devices.py": "test_eight_devices_give_the_loss_the_gradients_and_the_running_mean_of_one"
 }
