@@ -1,10 +1,9 @@
 """What every test runs under: no silent rank or dtype promotion, and no warning."""
 
+import sys
+
 import jax
 import pytest
-
-from tests import programs
-from tests.table import Row
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,12 +21,13 @@ def pytest_collection_modifyitems(config, items):
 def group_of(item):
     """The loss that a test is of, else its file."""
     row = item.callspec.params.get("row") if hasattr(item, "callspec") else None
-    return row.name if isinstance(row, Row) else str(item.path)
+    return row.name if hasattr(row, "reference") else str(item.path)
 
 
 def pytest_runtest_teardown(item, nextitem):
     """Forgets the programs of a loss after its last test: those of all losses take gigabytes."""
-    if nextitem is None or group_of(item) != group_of(nextitem):
+    programs = sys.modules.get("tests.programs")
+    if programs and (nextitem is None or group_of(item) != group_of(nextitem)):
         programs.compiled.cache_clear()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxbox import numerics
+from jaxbox.numerics import execution
 
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -257,3 +258,15 @@ def test_masked_out_denominators_do_not_poison_the_gradient_of_a_batch():
     y = jnp.array([2.0, 0.0, 4.0])
     gradient = jax.grad(lambda y: jnp.sum(numerics.divide(jnp.ones(3), y)))(y)
     np.testing.assert_allclose(gradient, [-0.25, 0, -0.0625])
+
+
+@pytest.mark.parametrize(("choose", "wins"), [(jnp.maximum, jnp.greater), (jnp.minimum, jnp.less)])
+def test_a_gpu_shares_a_derivative_as_a_cpu_does(monkeypatch, choose, wins):
+    some = jnp.float32([0.0, -0.0, 1.0, 1 + 2**-23, -1.0, 1e-45, 1e-38, 3e38, np.inf, -np.inf, np.nan])
+    x, y = (jnp.ravel(grid) for grid in jnp.meshgrid(some, some))
+    shares = []
+    for platform in ("cpu", "default"):
+        monkeypatch.setattr(execution.lax, "platform_dependent", lambda *x, _chosen=platform, **of: of[_chosen](*x))
+        shares.append(numerics.share_of_the_first(wins(x, y), x, y, choose(x, y)))
+    np.testing.assert_array_equal(*shares)
+    assert set(shares[0].tolist()) == {0.0, 0.5, 1.0}

@@ -3,9 +3,9 @@
 Everything above this layer is made of these and of `+`, `-`, `*`, so a loss is finite, forward and backward, because
 they are. This is the only floor of the package with derivatives of its own.
 
+    execution    what XLA is told: the dtype to compute in, coordinates apart, where a fusion ends, all pairs in chunks
     rules        primitives whose derivative JAX leaves undefined or badly chosen
     angles       angles of vectors in the plane
-    execution    what XLA is told: the dtype to compute in, coordinates apart, where a fusion ends, all pairs in chunks
 """
 
 from jaxbox.numerics import angles, execution, rules

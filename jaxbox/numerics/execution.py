@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
-__all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote"]
+__all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote", "share_of_the_first"]
 
 
 def promote(*arrays: jax.Array | np.ndarray) -> tuple[jax.Array, ...]:
@@ -64,6 +64,34 @@ def coordinates(*arrays: jax.Array | np.ndarray) -> tuple[tuple[jax.Array, ...],
     """
     known = [jnp.asarray(array) for array in arrays]
     return tuple(_coordinates(_dtype_of(known), array) for array in known)
+
+
+def share_of_the_first(
+    wins: jax.Array, x: jax.Array, y: jax.Array | np.ndarray, chosen: jax.Array | np.ndarray
+) -> jax.Array:
+    """How much of the derivative of a maximum or minimum is that of the first number: 1, or 1/2 for equal numbers.
+
+    On a GPU it is told from the chosen number, which a fusion reads anyway: gradients moved 5 to 6 times the bytes of
+    their limit, and move 3 to 5 with it. On a CPU that took 1.2 to 1.3 times as long.
+
+    Args:
+      wins: whether the first number is chosen, and the second one is another.
+      x: the first number.
+      y: the second number.
+      chosen: their maximum or minimum.
+
+    Returns:
+      0, 1/2 or 1, in the dtype of `x`.
+    """
+    none, half, all_of_it = (x.dtype.type(share) for share in (0, 0.5, 1))
+
+    def by_comparison(wins: jax.Array, x: jax.Array, y: jax.Array, _: jax.Array) -> jax.Array:
+        return jnp.where(wins, all_of_it, jnp.where(x == y, half, none))
+
+    def by_choice(_: jax.Array, x: jax.Array, y: jax.Array, chosen: jax.Array) -> jax.Array:
+        return jnp.where(x == chosen, jnp.where(y == chosen, half, all_of_it), none)
+
+    return lax.platform_dependent(wins, x, y, chosen, cpu=by_comparison, tpu=by_comparison, default=by_choice)
 
 
 PAIRS_AT_ONCE = 2**14, 2**18  # on a CPU: at least, and at most

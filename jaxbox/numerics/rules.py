@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
+from jaxbox.numerics.execution import share_of_the_first
+
 __all__ = [
     "absolute",
     "balanced_integral",
@@ -47,11 +49,6 @@ def total(terms: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(operator.add, terms)
 
 
-def _share(wins, x, y):
-    none, half, all_of_it = (x.dtype.type(share) for share in (0, 0.5, 1))
-    return jnp.where(wins, all_of_it, jnp.where(x == y, half, none))
-
-
 @jax.custom_jvp
 def _maximum(x, y):
     return jnp.maximum(x, y)
@@ -60,8 +57,9 @@ def _maximum(x, y):
 @_maximum.defjvp
 def _maximum_jvp(primals, tangents):
     (x, y), (dx, dy) = primals, tangents
-    share = _share(x > y, x, y)
-    return _maximum(x, y), share * dx + (1 - share) * dy
+    larger = _maximum(x, y)
+    share = share_of_the_first(x > y, x, y, larger)
+    return larger, share * dx + (1 - share) * dy
 
 
 def maximum(x: jax.Array, y: float | jax.Array | np.ndarray) -> jax.Array:
@@ -87,8 +85,9 @@ def _minimum(x, y):
 @_minimum.defjvp
 def _minimum_jvp(primals, tangents):
     (x, y), (dx, dy) = primals, tangents
-    share = _share(x < y, x, y)
-    return _minimum(x, y), share * dx + (1 - share) * dy
+    smaller = _minimum(x, y)
+    share = share_of_the_first(x < y, x, y, smaller)
+    return smaller, share * dx + (1 - share) * dy
 
 
 def minimum(x: jax.Array, y: float | jax.Array | np.ndarray) -> jax.Array:
