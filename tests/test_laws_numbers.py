@@ -1,10 +1,14 @@
 """Laws 4 to 7: no epsilon, 0 at the target, finite everywhere, and what half precision is for."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxbox import numerics
+from jaxbox.numerics import rules
 from tests import cases, fuzzing
 from tests.programs import CHUNK, faults, float32_errors, in_every_direction, run, value_and_gradients
 from tests.table import every_loss, every_loss_without_a_unit, in_both_precisions
@@ -54,6 +58,33 @@ def test_equal_boxes_have_loss_0_and_gradient_0(row, dtype):
     value, gradients = value_and_gradients(row, same, same, dtype)
     np.testing.assert_array_equal(value, 0)
     np.testing.assert_array_equal(gradients, 0)
+
+
+@jax.custom_jvp
+def divided_by_a_reciprocal(x, y):
+    return x * (1 / jnp.where(numerics.is_zero(y), jnp.inf, y))
+
+
+@divided_by_a_reciprocal.defjvp
+def divided_by_a_reciprocal_jvp(primals, tangents):
+    (x, y), (dx, dy) = primals, tangents
+    quotient = divided_by_a_reciprocal(x, y)
+    return quotient, divided_by_a_reciprocal(dx - quotient * dy, y)
+
+
+@every_loss
+def test_equal_boxes_have_loss_0_where_a_number_over_itself_is_not_1(monkeypatch, row):
+    """As on a GPU, whose quotients are off by a last bit."""
+    monkeypatch.setattr(rules, "_divide", divided_by_a_reciprocal)
+    same = jnp.float32(cases.random_boxes(200, seed=81))
+    jax.clear_caches()
+    options = [row.options] + [{"scale": jnp.inf}] * (row.name == "shape_iou_loss")
+    for given in options:
+        loss = partial(row.loss, **given)
+        value, gradient = jax.value_and_grad(lambda p, loss=loss: jnp.sum(loss(p, same)))(same)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+    jax.clear_caches()
 
 
 @every_loss

@@ -113,11 +113,12 @@ def test_each_form_of_a_balanced_integral_has_the_last_digits_of_value_and_slope
         alpha = float(dtype(gamma / ratio))
         exact = np.array([exact_balanced_integral(e, alpha, gamma) for e in places]).T
         cancels = alpha * places * (0.05 <= ratio <= 20)  # what the value is a difference of
+        bound = 8 * precision * (exact[0] + cancels) + np.finfo(dtype).tiny  # below which some backends have 0
         found = [traced(places, dtype(alpha), dtype(gamma))]
         if ratio in (0.03, 3, 20.5):  # one of each form that is known
             found.append(of(jnp.asarray(places), alpha, gamma))
         for value, slope in found:
-            assert np.all(np.abs(np.float64(value) - exact[0]) <= 8 * precision * (exact[0] + cancels)), ratio
+            assert np.all(np.abs(np.float64(value) - exact[0]) <= bound), ratio
             np.testing.assert_allclose(np.float64(slope[1:]), exact[1, 1:], rtol=8 * precision, err_msg=str(ratio))
 
 

@@ -30,7 +30,7 @@ def test_masked_values_count_neither_above_nor_below_the_line_whatever_they_hold
     np.testing.assert_allclose(value, 13 / 3, rtol=1e-6)
     np.testing.assert_allclose(gradient, np.array(MASK) / 3, rtol=1e-6)
     assert reductions.weighted_sum(soiled, where=MASK) == 13
-    assert reductions.weighted_mean(soiled, VALUES, where=MASK) == (1 + 16 + 64) / 13
+    np.testing.assert_allclose(reductions.weighted_mean(soiled, VALUES, where=MASK), (1 + 16 + 64) / 13, rtol=1e-6)
 
 
 @pytest.mark.parametrize("reduce", [reductions.weighted_mean, reductions.weighted_sum])

@@ -105,12 +105,14 @@ def bounded_iou_loss(
 def _bound_of_offset(axis: Axis) -> jax.Array:
     """The greatest IoU that the offset of the center allows, in `[0, 1]`."""
     side, away = numerics.maximum(axis.side_b, 0), 2 * numerics.absolute(axis.offset)
-    return numerics.divide(numerics.positive_part(side - away), side + away, otherwise=1)
+    bound = numerics.divide(numerics.positive_part(side - away), side + away)
+    return jnp.where(axis.offset == 0, 1, bound)  # by comparison: on a GPU a number over itself may not be 1
 
 
 def _bound_of_sides(axis: Axis) -> jax.Array:
     """The greatest IoU that the two sides allow, in `[0, 1]`; down to -1 if a box is flipped."""
-    return numerics.divide(numerics.minimum(axis.side_a, axis.side_b), axis.larger_side, otherwise=1)
+    bound = numerics.divide(numerics.minimum(axis.side_a, axis.side_b), axis.larger_side)
+    return jnp.where((axis.side_a == axis.side_b) & (axis.side_a >= 0), 1, bound)
 
 
 @preparation.loss()
@@ -415,7 +417,8 @@ def _shape_weights(pair: Pair, scale: float | jax.Array | np.ndarray) -> list[ja
     # Nothing here is differentiated, so that absolute value and power may be those of jnp, where 0 to the power of 0 is
     # 1. Over the longer side, one of both powers is 1 for every scale.
     w, h = (jnp.abs(lax.stop_gradient(axis.side_b)) for axis in pair.axes)
-    shares = [numerics.divide(side, numerics.maximum(w, h), otherwise=1) for side in (h, w)]
+    longer = jnp.maximum(w, h)
+    shares = [jnp.where(side == longer, 1, numerics.divide(side, longer)) for side in (h, w)]
     powers = [jnp.power(share, lax.stop_gradient(jnp.asarray(scale, share.dtype))) for share in shares]
     return [2 * power / numerics.total(powers) for power in powers]
 
