@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import _checks, boxes, losses, reductions, similarity
+from jaxbox import _checks, boxes, losses, reductions, similarity, simulation
 from jaxbox._checks import options
 
 BOX = np.array([[0.0, 0, 2, 3]])
@@ -120,6 +120,11 @@ def test_the_sizes_of_an_image_may_be_of_several_kinds():
     np.testing.assert_array_equal(jax.jit(convert)(480.0), expected)
     np.testing.assert_array_equal(convert(np.full((2, 1), 480.0)), expected)
     np.testing.assert_array_equal(convert(jnp.full((2, 3), 480)), expected)
+
+
+def test_the_pairs_of_a_simulation_have_one_shape():
+    with pytest.raises(ValueError, match=r"Got `anchors` of shape \(2, 4\) and `targets` of shape \(3, 4\), but"):
+        simulation.simulate(simulation.exact(losses.giou_loss), np.ones((2, 4)), np.ones((3, 4)))
 
 
 @pytest.mark.parametrize(
