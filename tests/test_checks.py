@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import _checks, boxes, losses, reductions, similarity
+from jaxbox import _checks, boxes, losses, reductions, similarity, simulation
 from jaxbox._checks import options
 
 BOX = np.array([[0.0, 0, 2, 3]])
@@ -77,7 +77,17 @@ def test_every_interval_is_among_them_and_one_is_for_exponents():
     assert [name for name, interval in intervals.items() if interval.is_exponent] == ["EXPONENT"]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "wanted"),
+    [(np.float16, np.float32), (np.float32, np.float32), (np.float64, np.float64), (np.longdouble, np.float64)],
+)
+@pytest.mark.usefixtures("x64")
+def test_an_array_of_numpy_has_the_dtype_of_one_of_jax(dtype, wanted):
+    assert losses.l1_loss(BOX.astype(dtype), BOX.astype(dtype)).dtype == wanted
+
+
 def test_a_whole_number_that_no_other_number_is_as_large_as_counts_as_infinite():
+    assert losses.huber_loss(BOX, BOX + 1, delta=10**30) == losses.l2_loss(BOX, BOX + 1)
     assert losses.huber_loss(BOX, BOX + 1, delta=10**400) == losses.l2_loss(BOX, BOX + 1)
     for number, shown in ((10**400, "inf"), (-(10**400), "-inf")):
         with pytest.raises(ValueError, match=f"`constant` is {shown}, but it must be from 1e-15 to 1e15"):
@@ -110,6 +120,11 @@ def test_the_sizes_of_an_image_may_be_of_several_kinds():
     np.testing.assert_array_equal(jax.jit(convert)(480.0), expected)
     np.testing.assert_array_equal(convert(np.full((2, 1), 480.0)), expected)
     np.testing.assert_array_equal(convert(jnp.full((2, 3), 480)), expected)
+
+
+def test_the_pairs_of_a_simulation_have_one_shape():
+    with pytest.raises(ValueError, match=r"Got `anchors` of shape \(2, 4\) and `targets` of shape \(3, 4\), but"):
+        simulation.simulate(simulation.exact(losses.giou_loss), np.ones((2, 4)), np.ones((3, 4)))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ PAIR = {"predictions": box(3, 4), "targets": box(3, 4) + 0.5}
 SETS = {"a": box(3, 4), "b": box(2, 4)}
 VALUES = {"values": box(2, 3)}
 CALL = "losses.giou_loss(predictions, targets)"
+CIOU = "losses.ciou_loss(predictions, targets)"
 MASKED = "losses.giou_loss(predictions, targets, where=where)"
 CLIP = "clip(boxes, window)"
 SMOOTH = "losses.smooth_l1_loss(predictions, targets, beta=beta)"
@@ -118,11 +119,13 @@ WRONG = [
     (CALL, both(box(2, 8)), "2 boxes in a row", "predictions.reshape(*predictions.shape[:-1], -1, 4)"),
     (CALL, both(box(2, 85)), "the first 4 columns", "predictions[..., :4]"),
     (CALL, both(box(3, 4, 1)), "a box is `[..., 2n]`", "predictions[..., 0]"),
+    (CALL, both(box(4, 1)), "a box is `[..., 2n]`", "predictions[..., 0]"),
+    (CIOU, both(box(3, 2, 2)), "For two corners", "predictions.reshape(*predictions.shape[:-2], 4)"),
     (CALL, both(box(3, 3)), "a box is `[..., 2n]`"),
     (MATRIX, SETS | {"a": box(3, 5), "where": None}, "`a` has shape (3, 5)", "a[..., :4]"),
     (CALL, PAIR | {"targets": box(3, 6)}, "boxes of different dimensions"),
-    ("losses.ciou_loss(predictions, targets)", both(box(3, 6)), "in the plane"),
-    ("losses.ciou_loss(predictions, targets)", both(box(3, 2)), "in the plane"),
+    (CIOU, both(box(3, 6)), "in the plane"),
+    (CIOU, both(box(3, 2)), "in the plane"),
     ("losses.l1_loss(predictions, targets)", both(box(1)[0]), "must hold coord"),
     (
         "area(boxes)",
@@ -364,6 +367,7 @@ WRONG = [
     (MPDIOU, PAIR | {"image_size": (480, 0)}, "`image_size` is 0"),
     (MPDIOU, PAIR | {"image_size": box(2, 2) + 1}, "`image_size` has shape (2, 2)"),
     (CLIP, {"boxes": box(3, 4), "window": box(2, 4)}, "`window` has shape (2, 4)"),
+    (CLIP, {"boxes": box(3, 4), "window": box(3, 2, 4)}, "`window` has shape (3, 2, 4)"),
     (
         CLIP,
         {"boxes": box(2, 3, 4), "window": box(3, 4)},

@@ -122,6 +122,12 @@ def test_each_form_of_a_balanced_integral_has_the_last_digits_of_value_and_slope
             np.testing.assert_allclose(np.float64(slope[1:]), exact[1, 1:], rtol=8 * precision, err_msg=str(ratio))
 
 
+def test_a_balanced_integral_of_a_known_ratio_has_no_choice_of_forms():
+    program = jax.make_jaxpr(lambda e: numerics.balanced_integral(e, 0.5, 1.5))(jnp.float32(0.5))
+    assert str(program).count(" log1p ") == 1
+    assert " log " not in str(program)
+
+
 @pytest.mark.parametrize(
     ("x", "unit"), [(0, 1), (1, 1), (1.4, 1), (1.6, 2), (3.1, 4), (0.7, 0.5), (1e-30, 2.0**-100), (1e30, 2.0**100)]
 )
@@ -183,6 +189,13 @@ def test_there_is_no_nan_on_the_way():
     with jax.debug_nans(True):
         assert numerics.power(jnp.float32(-1e-9), 0.5) == 0
         assert numerics.smooth_absolute(jnp.float32(0), 0.0) == 0
+
+
+def test_a_quotient_is_the_same_while_jax_looks_for_infinities():
+    six, y, ones = jnp.full(4, 6.0), jnp.array([0.0, 3.0, TINY / 4, 1e30]), jnp.ones(4)
+    plain = jax.jvp(numerics.divide, (six, y), (ones, ones))
+    with jax.debug_infs(True):
+        np.testing.assert_array_equal(jax.jvp(numerics.divide, (six, y), (ones, ones)), plain)
 
 
 def test_a_quotient_has_the_limit_that_was_decided_only_where_it_has_none():

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxbox import boxes, losses, similarity
 from jaxbox.numerics import execution
 from tests import cases, reference
+from tests.everywhere import set_mesh
 
 OPTIONS = {"nwd": {"constant": 2.0}}
 NAMES = [name for name in similarity.__all__ if name != "pairwise"]
@@ -71,6 +73,11 @@ def test_the_derivatives_of_many_pairs_are_those_of_broadcasting(rows, derivativ
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.max(np.abs(other)))
 
 
+def lengths_of_loops(total, *arrays):
+    program = str(jax.make_jaxpr(jax.grad(total))(*arrays))
+    return {int(length) for length in re.findall(r"\blength=(\d+)", program)}
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "chunks"),
     [(128, 128, []), (129, 128, [2]), (8400, 100, [16]), (20_000, 500, [39]), (3, 300_000, [3])],
@@ -78,8 +85,20 @@ def test_the_derivatives_of_many_pairs_are_those_of_broadcasting(rows, derivativ
 def test_the_derivatives_of_many_pairs_take_a_sixteenth_of_the_rows_at_a_time_within_bounds(rows, columns, chunks):
     a, b = (jax.ShapeDtypeStruct((count, 4), jnp.float32) for count in (rows, columns))
     compare = similarity.pairwise(similarity.iou)
-    program = str(jax.make_jaxpr(jax.grad(lambda a, b: jnp.sum(compare(a, b))))(a, b))
-    assert {int(length) for length in re.findall(r"\blength=(\d+)", program)} == set(chunks)
+    assert lengths_of_loops(lambda a, b: jnp.sum(compare(a, b)), a, b) == set(chunks)
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="it cannot reshape on an explicit mesh of one device")
+@pytest.mark.parametrize(("axes", "chunks"), [(("x", None), [17]), ((None, "y"), [16]), (("x", "y"), [])])
+def test_rows_that_an_explicit_mesh_spreads_are_not_taken_apart(axes, chunks):
+    mesh = jax.make_mesh((1, 1), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
+    with set_mesh(mesh):
+        a, b = (
+            jax.device_put(np.ones((count, 4), np.float32), NamedSharding(mesh, PartitionSpec(axis)))
+            for count, axis in zip((8400, 100), axes, strict=True)
+        )
+        compare = similarity.pairwise(similarity.iou)
+        assert lengths_of_loops(lambda a, b: jnp.sum(compare(a, b)), a, b) == set(chunks)
 
 
 def gradients_of_many_pairs():

@@ -155,7 +155,7 @@ def laid_out(name: str, value: object, layout: Layout) -> Array:
     elif length == 2 and is_interval(value) and layout is not PLANE:
         return array
     elif length not in BOXES.lengths:
-        raise ValueError(_no_box(name, array.shape, length))
+        raise ValueError(_no_box(name, array.shape, length, layout))
     elif length not in layout.lengths:
         raise ValueError(_no_plane(name, array.shape))
     return array
@@ -173,17 +173,15 @@ def _no_plane(name: str, shape: Shape) -> str:
     )
 
 
-def _no_box(name: str, shape: Shape, length: int) -> str:
+def _no_box(name: str, shape: Shape, length: int, layout: Layout) -> str:
     said = (
         f"`{name}` has shape {shape}, but a box is `[..., 2n]`, the low corner and then the high corner: "
         "4 numbers, or 6 for a solid."
     )
     wrap = f"{'jaxbox.' * (name == 'boxes')}boxes.Intervals({name})"
     if shape[-2:] == (2, 2):
-        return (
-            f"{said} For two corners in axes of their own write `{name}.reshape(*{name}.shape[:-2], 4)`; "
-            f"for intervals write `{wrap}`."
-        )
+        intervals = "" if layout is PLANE else f"; for intervals write `{wrap}`"
+        return f"{said} For two corners in axes of their own write `{name}.reshape(*{name}.shape[:-2], 4)`{intervals}."
     if length == 2:
         return f"{said} For intervals, whose last axis has 2, write `{wrap}`."
     if length == 1 and len(shape) > 1 and shape[-2] in BOXES.lengths:
@@ -356,7 +354,7 @@ def _does_not_fit(name: str, array: Array, leading: Shape, what: str) -> str:
     missing = len(leading) - len(shape)
     if shape == leading[: len(shape)]:
         return f"{said} Write `{name}[..., {', '.join(['None'] * missing)}]`."
-    if missing >= 0 and all(length in (1, wanted) for length, wanted in zip(shape, leading[missing:], strict=True)):
+    if missing > 0 and all(length in (1, wanted) for length, wanted in zip(shape, leading[missing:], strict=True)):
         return f"{said} Write `jnp.broadcast_to({name}, {leading})`."
     if shape[::-1] == leading:
         return f"{said} Write `{name}.T`."

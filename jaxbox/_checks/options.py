@@ -67,7 +67,7 @@ def option(name: str, value: object, interval: Interval, leading: Shape, dtype: 
     if type(value) is int:
         value = _within_reach(value)
     if isinstance(value, (float, int, np.ndarray, np.generic)):
-        numbers: Array = np.asarray(value, np.float64 if type(value) is int else None)
+        numbers: Array = np.asarray(float(value) if type(value) is int else value)
     elif isinstance(value, jax.Array):
         numbers = value
     else:
