@@ -127,6 +127,12 @@ def test_the_pairs_of_a_simulation_have_one_shape():
         simulation.simulate(simulation.exact(losses.giou_loss), np.ones((2, 4)), np.ones((3, 4)))
 
 
+def shows_what_is_inlined():
+    """Whether the text of a program still has a call that is to be inlined, as from jax 0.12 on."""
+    return "name=" in str(jax.make_jaxpr(lambda x: jax.jit(jnp.sin, inline=True)(x))(1.0))
+
+
+@pytest.mark.skipif(shows_what_is_inlined(), reason="this version of jax inlines later")
 @pytest.mark.parametrize(
     ("call", "name"),
     [
@@ -163,4 +169,5 @@ def test_a_program_holds_what_it_calls_and_no_call(call, name):
 def test_arguments_that_a_function_has_not_or_needs_are_told_without_their_types(call, said):
     with pytest.raises(TypeError) as caught:
         call()
-    assert str(caught.value) == said
+    # Python 3.12 and newer say which kind of argument it is.
+    assert str(caught.value).replace("required keyword-only argument", "required argument") == said
