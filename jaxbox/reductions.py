@@ -202,7 +202,7 @@ def update_mean(
     References:
       Tong et al., 2023, https://arxiv.org/abs/2301.10051
     """
-    mean, values = lax.stop_gradient((mean, values))
+    mean, values = (jnp.asarray(lax.stop_gradient(x)) for x in (mean, values))
     counted = jnp.isfinite(values) if where is None else jnp.isfinite(values) & where
     batch_mean = weighted_mean(values, where=counted, axis_name=axis_name)
     count = weighted_sum(jnp.ones_like(values), where=counted, axis_name=axis_name)

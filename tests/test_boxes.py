@@ -10,6 +10,7 @@ import pytest
 from jax.experimental import checkify
 
 from jaxbox import boxes
+from jaxbox._geometry import Axis
 from tests import cases
 
 XYXY = np.array([[10.0, 20.0, 50.0, 30.0], [-4.0, 8.0, 1.0, 20.0]], np.float32)
@@ -182,6 +183,14 @@ def test_every_function_promotes_half_precision_and_refuses_what_is_no_box(funct
         function([[0.0, 0.0, 1.0, 1.0]])
     with pytest.raises(ValueError, match=r"`boxes` has shape \(2, 8\), but a box is"):
         function(jnp.ones((2, 8)))
+
+
+@pytest.mark.parametrize(
+    ("high_a", "high_b", "change"), [(2, 3, 1 / 3), (3, 2, 1 / 3), (2, -3, 5 / 3), (-3, 2, 5 / 3), (-2, -3, 1 / 3)]
+)
+def test_a_change_of_a_side_is_over_the_larger_one_without_regard_to_sign(high_a, high_b, change):
+    axis = Axis.of(*map(jnp.float32, (0, 0, high_a, high_b)))
+    np.testing.assert_allclose(axis.side_change, change, rtol=1e-6)
 
 
 GOOD, FLIPPED, DIVERGED = [0.0, 0, 2, 1], [2.0, 0, 1, 1], [0.0, 0, jnp.nan, 1]

@@ -56,6 +56,12 @@ def test_an_option_that_turns_out_to_be_0_gives_no_nan():
     assert jnp.isfinite(loss(0.0))
 
 
+def test_the_weight_of_a_focused_box_is_a_million_at_most():
+    pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(4, seed=49)]
+    values = losses.focused_wiou_loss(*pair, mean_loss=0.5, delta=100.0)
+    np.testing.assert_allclose(values, 1e6 * losses.wiou_loss(*pair), rtol=1e-6)
+
+
 def test_bounded_iou_holds_its_targets():
     pair = [jnp.asarray(x, jnp.float32) for x in cases.random_pairs(50, seed=47)]
     np.testing.assert_array_equal(jax.grad(lambda *x: jnp.sum(losses.bounded_iou_loss(*x)), 1)(*pair), 0)

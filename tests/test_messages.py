@@ -234,6 +234,7 @@ WRONG = [
     (MASKED, both(box(2, 3, 4)) | {"where": np.ones((2, 3, 1), bool)}, "shape (2, 3, 1)", "where[..., 0]"),
     (MASKED, both(box(2, 3, 4)) | {"where": np.ones((4, 2, 3), bool)}, "`where` has shape (4, 2, 3)"),
     (MASKED, both(box(2, 3, 5, 4)) | {"where": np.ones((4, 5), bool)}, "`where` has shape (4, 5)"),
+    (MASKED, both(box(2, 3, 5, 4)) | {"where": np.ones((1, 5), bool)}, "(1, 5)", "jnp.broadcast_to(where, (2, 3, 5))"),
     (VARIANCE, PAIR | {"where": np.ones(2, bool)}, "`where` has shape (2,)"),
     (MEAN, VALUES | {"values": 1, "weights": None, "where": None}, "`values` is an int", ASARRAY),
     (MASKED, PAIR | {"where": np.ones((3, 1), bool)}, "`where` has shape (3, 1)", "where[..., 0]"),
