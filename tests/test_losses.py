@@ -125,3 +125,20 @@ def test_mpdiou_takes_intervals_and_solids(n):
     given = map(boxes.Intervals, pairs) if n == 1 else pairs
     value = losses.mpdiou_loss(*given, image_size=image_size)
     np.testing.assert_allclose(value, reference.mpdiou_loss(*pairs, image_size=image_size), rtol=1e-12)
+
+
+def test_the_size_of_mpdiou_may_be_one_an_image_or_a_box():
+    predictions, targets = (x.astype(np.float32).reshape(2, 3, 4) for x in cases.random_pairs(6, seed=50))
+    sizes = np.random.default_rng(0).uniform(2, 9, (2, 3, 2)).astype(np.float32)
+    of_boxes = losses.mpdiou_loss(predictions, targets, image_size=sizes)
+    of_images = losses.mpdiou_loss(predictions, targets, image_size=sizes[:, 0])
+    for place in np.ndindex(2, 3):
+        pair = predictions[place], targets[place]
+        for found, size in ((of_boxes, sizes[place]), (of_images, sizes[place[0], 0])):
+            np.testing.assert_allclose(found[place], losses.mpdiou_loss(*pair, image_size=size), rtol=1e-6)
+
+
+def test_an_image_of_any_shape_has_a_diagonal():
+    box = np.float32([0, 0, 2.5e14, 1e-15])
+    moved = box + np.float32([2.5e14, 0, 2.5e14, 0])
+    np.testing.assert_allclose(losses.mpdiou_loss(box, moved, image_size=(1e-15, 1e15)), 1 + 2 / 16, rtol=1e-6)
