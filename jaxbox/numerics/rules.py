@@ -403,8 +403,9 @@ def balanced_integral(
     steep = (e + shrunk / (1 - shrunk)) * slope - alpha * e
 
     b = jnp.expm1(minimum(ratio, FLAT))
-    # What the series leaves out is below the precision of float64.
-    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - b * e * rest, range(13, 1, -1), 0.0)
+    # What the series leaves out is below the precision.
+    last = 8 if e.dtype == jnp.float32 else 13
+    series = functools.reduce(lambda rest, k: 1 / (k * (k - 1)) - b * e * rest, range(last, 1, -1), 0.0)
     flat = alpha * b * e * e * series
 
     return jnp.where(ratio > STEEP, steep, jnp.where(ratio < FLAT, flat, moderate))
