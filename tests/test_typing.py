@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-CLIENT = '''\
+CLIENT = """\
 import functools
 
 import jax
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 main()
-'''
+"""
 
 
 # What jax.numpy leaves unknown of its own functions is no error of ours.

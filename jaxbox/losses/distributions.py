@@ -80,7 +80,7 @@ def distribution_focal_loss(
     logits, targets = numerics.promote(logits, targets)
     inside = jnp.clip(targets, 0, logits.shape[-1] - 1)
     weights = jnp.clip(1 - numerics.absolute(jnp.expand_dims(inside, -1) - _bins(logits)), min=0)
-    logarithms = jax.nn.log_softmax(logits, axis=-1)
+    logarithms = jax.nn.log_softmax(logits)
     # A bin that does not count may have a logit of -inf.
     counted = jnp.where((weights == 0) & jnp.isneginf(logarithms), 0, logarithms)
     loss = -jnp.sum(weights * counted, axis=-1)

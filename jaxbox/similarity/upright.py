@@ -74,7 +74,7 @@ def ioa(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     pair = Pair.of(a, b)
     # In units of its own sides: those of the hull can be larger by more than float32 holds.
     sides = [axis.side_a for axis in pair.axes]
-    units = None if pair.units is None else [numerics.power_of_two(numerics.absolute(side)) for side in sides]
+    units = None if pair.units is None else [numerics.power_of_two(side) for side in sides]
     own = area(sides, units)
     covered = area((axis.overlap for axis in pair.axes), units)
     return numerics.divide(covered, own, otherwise=pair.equal.astype(own.dtype))
