@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -252,7 +251,7 @@ def area(boxes: jax.Array | np.ndarray) -> jax.Array:
       That of the product of the sides; a side of exactly 0 can grow, a negative one has derivative 0.
     """
     low, high = _split(boxes)
-    return functools.reduce(operator.mul, map(numerics.positive_part, high - low))
+    return numerics.product(map(numerics.positive_part, high - low))
 
 
 @_of_boxes()

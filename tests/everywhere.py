@@ -7,6 +7,7 @@ device, with the reason.
 import json
 import sys
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from tests.calls import CALLS, total
 DEVICES = 8
 SPLIT, WHOLE = PartitionSpec("data"), PartitionSpec()
 COUNTS = {False: 16, True: DEVICES * 136}  # rows; a matrix has above 16,384 pairs on each device
-set_mesh = jax.set_mesh if hasattr(jax, "set_mesh") else getattr(jax.sharding, "use_mesh")  # noqa: B009  # before jax 0.8
+set_mesh: Any = getattr(jax, "set_mesh", getattr(jax.sharding, "use_mesh", None))  # the second one before jax 0.8
 
 
 def specs(call):

@@ -33,11 +33,7 @@ def sum_of_squares(lengths: Iterable[jax.Array]) -> jax.Array:
 
 def area(lengths: Iterable[jax.Array], units: Sequence[jax.Array] | None = None) -> jax.Array:
     """The product of sides, where a negative one counts as 0; in the product of `units` if there are any."""
-    return _product(map(numerics.positive_part, _in_units(lengths, units)))
-
-
-def _product(lengths: Iterable[jax.Array]) -> jax.Array:
-    return functools.reduce(operator.mul, lengths)
+    return numerics.product(map(numerics.positive_part, _in_units(lengths, units)))
 
 
 def _in_units(lengths: Iterable[jax.Array], units: Sequence[jax.Array] | None) -> Iterable[jax.Array]:
@@ -172,7 +168,7 @@ class Pair:
     @functools.cached_property
     def hull_area(self) -> jax.Array:
         """Area of the hull, in `units`."""
-        return _product(_in_units((axis.hull for axis in self.axes), self.units))
+        return numerics.product(_in_units((axis.hull for axis in self.axes), self.units))
 
     @functools.cached_property
     def squared_diagonal(self) -> jax.Array:

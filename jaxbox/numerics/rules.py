@@ -30,6 +30,7 @@ __all__ = [
     "positive_part",
     "power",
     "power_of_two",
+    "product",
     "smooth_absolute",
     "square_root",
     "straightened_square",
@@ -47,6 +48,18 @@ def total(terms: Iterable[jax.Array]) -> jax.Array:
       Their sum.
     """
     return functools.reduce(operator.add, terms)
+
+
+def product(factors: Iterable[jax.Array]) -> jax.Array:
+    """The product of arrays, one by one.
+
+    Args:
+      factors: at least one array, of shapes that broadcast against each other.
+
+    Returns:
+      Their product.
+    """
+    return functools.reduce(operator.mul, factors)
 
 
 @jax.custom_jvp

@@ -15,22 +15,21 @@ import pathlib
 import platform
 import re
 import signal
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import rich.console
 import rich.table
 
 from jaxbox import boxes, losses, similarity
-from tests.tools import programs
+from tests.tools import hlo
 from tests.tools.benchmarks import plain, torch_peers
+from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
+from tests.tools.benchmarks.timing import CONTROL, Effort, measure
 
 ROOT = pathlib.Path(__file__).parents[2]
 CORE = "numerics", "geometry", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements", "limits"
@@ -38,7 +37,7 @@ NAMES = "iou", "giou", "diou", "ciou", "siou"
 COUNT = 10_000_000
 PAIRS = "iou", "giou", "ciou"
 SETS = (8400, 100), (20_000, 500)
-ROUNDS, SECONDS = 7, 0.02
+EFFORT = Effort(rounds=7, seconds=0.02)
 
 
 def run_tests(out: pathlib.Path, seconds: float) -> dict[str, object]:
@@ -65,43 +64,9 @@ def run_tests(out: pathlib.Path, seconds: float) -> dict[str, object]:
     }
 
 
-def seconds_of(calls: dict[str, Callable[[], object]], wait: Callable[[object], None]) -> dict[str, float]:
-    """The median seconds of one call of each, shuffled; calls are queued, so that the host's part is hidden."""
-    repeats = {}
-    for name, call in calls.items():
-        wait(call())
-        wait(call())
-        start = time.perf_counter()
-        wait(call())
-        repeats[name] = max(3, min(200, round(SECONDS / (time.perf_counter() - start))))
-    measured = {name: [] for name in calls}
-    rng = np.random.default_rng(0)
-    for _ in range(ROUNDS):
-        for name in rng.permutation(list(calls)).tolist():
-            start, result = time.perf_counter(), None
-            for _ in range(repeats[name]):
-                result = calls[name]()
-            wait(result)
-            measured[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: statistics.median(times) for name, times in measured.items()}
-
-
-def random_boxes(shape: tuple[int, ...], seed: int) -> jax.Array:
-    """Boxes in the unit square of sides 0.05 to 0.5, made on the device."""
-    middle, sides = jax.random.split(jax.random.key(seed))
-    middle = jax.random.uniform(middle, (*shape, 2))
-    sides = jax.random.uniform(sides, (*shape, 2), minval=0.05, maxval=0.5)
-    return jnp.concatenate([middle - sides / 2, middle + sides / 2], axis=-1)
-
-
-def mean_of(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """The mean of a loss."""
-    return lambda *arrays, **options: jnp.mean(loss(*arrays, **options))
-
-
 def of_losses(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]:
     """Every program of a loss at so many boxes: its time, its bytes, its kernels, and the bytes of its limit."""
-    predictions, targets = random_boxes((count,), 0), random_boxes((count,), 1)
+    predictions, targets = (jax.device_put(random_boxes(count, seed)) for seed in (0, 1))
     where = jax.random.bernoulli(jax.random.key(2), 0.7, (count,))
     half = predictions.astype(jnp.bfloat16), targets.astype(jnp.bfloat16)
     centers = boxes.xyxy_to_cxcywh(predictions)
@@ -112,90 +77,60 @@ def of_losses(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]
         def of_centers(p: jax.Array, t: jax.Array, loss: Callable[..., jax.Array] = loss) -> jax.Array:
             return loss(boxes.cxcywh_to_xyxy(p), t)
 
-        both = jax.value_and_grad
         cases = {
             "forward": (loss, (predictions, targets), 2 * row + 4),
             "mean": (mean_of(loss), (predictions, targets), 2 * row),
-            "value and gradient": (both(mean_of(loss)), (predictions, targets), 3 * row),
+            "value and gradient": (value_and_grad(loss), (predictions, targets), 3 * row),
             "masked": (
-                both(lambda p, t, w, loss=loss: jnp.sum(loss(p, t, where=w)) / jnp.sum(w)),
+                jax.value_and_grad(lambda p, t, w, loss=loss: jnp.sum(loss(p, t, where=w)) / jnp.sum(w)),
                 (predictions, targets, where),
                 3 * row + 1,
             ),
-            "in bfloat16": (both(mean_of(loss)), half, 3 * row // 2),
-            "of centers and sides": (both(mean_of(of_centers)), (centers, targets), 3 * row),
+            "in bfloat16": (value_and_grad(loss), half, 3 * row // 2),
+            "of centers and sides": (value_and_grad(of_centers), (centers, targets), 3 * row),
             "plain forward": (usual, (predictions, targets), 2 * row + 4),
-            "plain value and gradient": (both(mean_of(usual)), (predictions, targets), 3 * row),
+            "plain value and gradient": (value_and_grad(usual), (predictions, targets), 3 * row),
         }
         compiled = {key: jax.jit(function).lower(*given).compile() for key, (function, given, _) in cases.items()}
         calls = {key: functools.partial(compiled[key], *given) for key, (_, given, _) in cases.items()}
-        times = seconds_of(calls, jax.block_until_ready)
+        times = measure(calls, EFFORT)
         for key, (_, _, least) in cases.items():
             text = compiled[key].as_text()
-            moved = programs.bytes_moved(text)
+            moved = hlo.bytes_moved(text)
             yield {
                 "function": name,
                 "program": key,
-                "microseconds": 1e6 * times[key],
-                "kernels": len(programs.kernels(text)),
+                "microseconds": times[key],
+                "kernels": len(hlo.kernels(text)),
                 "bytes over the limit": moved / (least * count),
-                "bytes a second": moved / times[key],
-                "limit a second": least * count / times[key],
+                "bytes a second": 1e6 * moved / times[key],
+                "limit a second": 1e6 * least * count / times[key],
             }
 
 
 def of_copy(count: int) -> dict[str, float]:
     """What the card copies in a second, bytes read and bytes written: the limit of every program here."""
-    array = random_boxes((3 * count // 2,), 3)
+    array = jax.device_put(random_boxes(3 * count // 2, 3))
     call = functools.partial(jax.jit(lambda x: x + 1).lower(array).compile(), array)
-    (once,) = seconds_of({"copy": call}, jax.block_until_ready).values()
-    return {"microseconds": 1e6 * once, "bytes a second": 2 * array.nbytes / once}
+    once = measure({"copy": call}, EFFORT)["copy"]
+    return {"microseconds": once, "bytes a second": 1e6 * 2 * array.nbytes / once}
 
 
 def of_torch(names: tuple[str, ...], count: int) -> Iterator[dict[str, object]]:
     """Value and gradient of the same losses by PyTorch on the same card."""
-    try:
-        import torch
-    except ImportError:
-        return
-    if not torch.cuda.is_available():
-        return
-    predictions, targets = (np.asarray(random_boxes((count,), seed)) for seed in (0, 1))
-    leaf, targets = torch.tensor(predictions, device="cuda", requires_grad=True), torch.tensor(targets, device="cuda")
     for name in names:
-        if name not in torch_peers.FAMILY:
-            continue
-        torch.compiler.reset()
-
-        def mean(p: Any, t: Any, name: str = name) -> Any:
-            return torch_peers.loss(torch, name, p, t).mean()
-
-        def gradient(function: Callable[..., Any]) -> Callable[[], Any]:
-            def call() -> Any:
-                leaf.grad = None
-                value = function(leaf, targets)
-                value.backward()
-                return value
-
-            return call
-
-        calls = {"torch": gradient(mean), "torch.compile": gradient(torch.compile(mean, dynamic=False))}
-        times = seconds_of(calls, lambda _: torch.cuda.synchronize())
-        for way, once in times.items():
-            yield {"function": name, "program": f"{way} value and gradient", "microseconds": 1e6 * once}
-
-
-def weighted_gradients(compare: Callable[..., jax.Array]) -> Callable[..., object]:
-    """The gradients for both sets of the weighted sum of a matrix."""
-    return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
+        ways = torch_peers.of_loss(name, random_boxes(count, 0), random_boxes(count, 1), device="cuda")
+        for way, once in (measure(ways, EFFORT) if ways else {}).items():
+            if way != CONTROL:
+                yield {"function": name, "program": f"{way} value and gradient", "microseconds": once}
 
 
 def of_pairwise(names: tuple[str, ...]) -> Iterator[dict[str, object]]:
     """All pairs: forward, and the gradients for both sets of a weighted sum."""
     for name, (rows, columns) in itertools.product(names, SETS):
         pairwise = similarity.pairwise(getattr(similarity, name))
-        broadcast = functools.partial(broadcasting, getattr(plain, f"{name}_loss"))
-        a, b = random_boxes((rows,), 0), random_boxes((columns,), 1)
+        broadcast = broadcasting(getattr(plain, f"{name}_loss"))
+        a, b = jax.device_put((random_boxes(rows, 0), random_boxes(columns, 1)))
         weights = jax.random.uniform(jax.random.key(2), (rows, columns))
         cases = {
             "pairwise": (pairwise, (a, b)),
@@ -205,13 +140,9 @@ def of_pairwise(names: tuple[str, ...]) -> Iterator[dict[str, object]]:
         }
         compiled = {key: jax.jit(function).lower(*given).compile() for key, (function, given) in cases.items()}
         calls = {key: functools.partial(compiled[key], *given) for key, (_, given) in cases.items()}
-        for key, once in seconds_of(calls, jax.block_until_ready).items():
-            yield {"function": name, "program": f"{key} {rows} x {columns}", "microseconds": 1e6 * once}
-
-
-def broadcasting(loss: Callable[..., jax.Array], a: jax.Array, b: jax.Array) -> jax.Array:
-    """The matrix of a plain loss."""
-    return loss(a[:, None], b[None])
+        times = measure(calls, EFFORT)
+        for key in cases:
+            yield {"function": name, "program": f"{key} {rows} x {columns}", "microseconds": times[key]}
 
 
 def table_of(record: dict[str, Any]) -> rich.table.Table:
@@ -253,7 +184,10 @@ def main() -> None:
     record["copy"] = of_copy(options.count)
     record["rows"] = []
     names = tuple(options.names)
-    for measured in of_losses(names, options.count), of_torch(names, options.count), of_pairwise(PAIRS):
+    measurements = [of_losses(names, options.count), of_pairwise(PAIRS)]
+    if device.platform == "gpu":
+        measurements.append(of_torch(names, options.count))
+    for measured in measurements:
         record["rows"] += measured
         save()
     console.print(table_of(record))

@@ -32,6 +32,7 @@ import rich.table
 from jaxbox import losses, numerics, similarity, simulation
 from jaxbox.demo import files
 from tests.tools.benchmarks import numpy_simulation, plain, torch_peers
+from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
 from tests.tools.benchmarks.timing import CONTROL, Effort, measure
 
 OPTIONS = {"mpdiou": {"image_size": (1.0, 1.0)}, "nwd": {"constant": 1.0}, "focused_wiou": {"mean_loss": 0.5}}
@@ -65,13 +66,6 @@ SIMILARITIES = public(similarity)
 PLAIN_SIMILARITIES = {name: one_minus(PLAIN[name]) for name in SIMILARITIES if name in PLAIN} | {"ioa": plain.ioa}
 
 
-def random_boxes(count, seed):
-    """Boxes in the unit square of sides 0.05 to 0.5, `[count, 4]`."""
-    rng = np.random.default_rng(seed)
-    middle, sides = rng.uniform(0, 1, (count, 2)), rng.uniform(0.05, 0.5, (count, 2))
-    return np.concatenate([middle - sides / 2, middle + sides / 2], axis=-1).astype(np.float32)
-
-
 def arguments_of(name, count):
     """What a loss of `count` values takes: boxes, or distributions of coordinates."""
     predictions, targets = random_boxes(count, 0), random_boxes(count, 1)
@@ -81,14 +75,6 @@ def arguments_of(name, count):
     if name == "uncertain_l1":
         return predictions, rng.normal(size=(count, 4)).astype(np.float32), targets
     return predictions, targets
-
-
-def mean_of(function):
-    return lambda *arrays: jnp.mean(function(*arrays))
-
-
-def value_and_grad(function, places=(0,)):
-    return jax.value_and_grad(mean_of(function), places)
 
 
 def with_columns(arrays):
@@ -189,14 +175,11 @@ def of_pairwise(names, sets, effort, free=free_bytes):
     What would take more than half of the free memory is not run: its time is None.
     """
 
-    def gradients(compare):
-        return jax.grad(lambda a, b, weights: jnp.sum(compare(a, b) * weights), (0, 1))
-
     for name, (rows, columns) in itertools.product(names, sets):
         a, b = random_boxes(rows, 0), random_boxes(columns, 1)
         weights = np.random.default_rng(2).uniform(size=(rows, columns)).astype(np.float32)
         own, broadcast = similarity.pairwise(SIMILARITIES[name]), broadcasting(PLAIN_SIMILARITIES[name])
-        functions = {"gradients": gradients(own), "plain gradients": gradients(broadcast)}
+        functions = {"gradients": weighted_gradients(own), "plain gradients": weighted_gradients(broadcast)}
         floats = {way: temporary_bytes(call, a, b, weights) / weights.nbytes for way, call in functions.items()}
         torch_forward, torch_gradients = torch_peers.of_pairs(name, a, b, weights)
         needed = dict.fromkeys([*torch_forward, *torch_gradients], torch_peers.FLOATS_A_PAIR)
@@ -213,10 +196,6 @@ def of_pairwise(names, sets, effort, free=free_bytes):
             times |= dict.fromkeys(candidates) | {again: measured.pop(CONTROL)} | measured
         memory = {"floats a pair": floats["gradients"], "plain floats a pair": floats["plain gradients"]}
         yield {"function": name, "rows": rows, "columns": columns, **memory}, times
-
-
-def broadcasting(function):
-    return lambda a, b: function(a[:, None], b[None])
 
 
 def temporary_bytes(function, *arrays):

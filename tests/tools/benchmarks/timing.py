@@ -24,8 +24,10 @@ class Effort:
 
 
 def ready(result):
-    """Waits for the arrays of jax; other libraries return when they are done."""
+    """Waits for the arrays of jax, and for a tensor on a GPU; on a CPU other libraries return when they are done."""
     jax.block_until_ready(result)
+    if getattr(result, "is_cuda", False):
+        result.cpu()
 
 
 def measure(candidates: dict[str, Callable[[], object]], effort: Effort) -> dict[str, float]:

@@ -70,11 +70,11 @@ def torchvision_operators(torch):
     return ops
 
 
-def of_loss(name, predictions, targets, *_):
+def of_loss(name, predictions, targets, *_, device="cpu"):
     """Value and gradient of the mean of a loss, by every way to get it in PyTorch: name of the way -> call."""
     if name not in FAMILY or (torch := library()) is None:
         return {}
-    leaf, targets = torch.tensor(predictions, requires_grad=True), torch.tensor(targets)
+    leaf, targets = torch.tensor(predictions, device=device, requires_grad=True), torch.tensor(targets, device=device)
 
     def value_and_gradient(function):
         def call():
@@ -89,7 +89,7 @@ def of_loss(name, predictions, targets, *_):
         return loss(torch, name, predictions, targets).mean()
 
     ways = {"torch": mean, "torch.compile": torch.compile(mean, dynamic=False)}
-    if (ops := torchvision_operators(torch)) and name in TORCHVISION_LOSSES:
+    if device == "cpu" and (ops := torchvision_operators(torch)) and name in TORCHVISION_LOSSES:
         of_torchvision = getattr(ops, TORCHVISION_LOSSES[name])
         ways["torchvision"] = lambda p, t: of_torchvision(p, t, reduction="mean")
     return {way: value_and_gradient(function) for way, function in ways.items()}

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from tests.tools.mutation.core import MODULES, import_name
 
@@ -122,7 +123,7 @@ class Place:
       is_loading: whether it runs when the module is loaded, unless it is in a lambda.
     """
 
-    node: ast.AST
+    node: Any  # of the syntax tree
     parent: ast.AST
     field: str
     index: int | None
@@ -203,7 +204,7 @@ def _is_assigned_again(place: Place, targets: list[ast.expr]) -> bool:
     if any(isinstance(target, ast.Subscript) for target in targets):
         return True
     stored = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-    read = {name.id for name in ast.walk(getattr(place.node, "value")) if isinstance(name, ast.Name)}  # noqa: B009
+    read = {name.id for name in ast.walk(place.node.value) if isinstance(name, ast.Name)}
     return stored <= read or (isinstance(place.parent, ast.If) and place.field == "body" and not place.parent.orelse)
 
 
