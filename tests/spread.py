@@ -1,11 +1,14 @@
 """`weighted_mean`, its gradients and `update_mean` by every way of spreading a batch over eight devices.
 
 Run alone with eight host devices, or as one of two processes with four each, which the environment tells.
-Prints JSON: for each case and way the loss, the gradients of a shared parameter and of the boxes, and the running mean.
+`python -m tests.spread FILE` writes JSON: for each case and way the loss, the gradients of a shared parameter and of
+the boxes, and the running mean. A file, since JAX's collectives print from threads of their own.
 """
 
 import json
 import os
+import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +60,7 @@ def batch_of(counts):
     return predictions, targets, weights, where
 
 
-def main():
+def compute():
     assert jax.device_count() == DEVICES
     mesh = Mesh(np.array(jax.devices()), ("data",))
     split, whole = PartitionSpec("data"), PartitionSpec()
@@ -88,10 +91,9 @@ def main():
             "pmap": (value, of_shift, of_boxes, mean),
         }
     copy = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, whole))
-    results = jax.tree.map(lambda x: np.asarray(x if x.is_fully_addressable else copy(x)).tolist(), results)
-    print(json.dumps(results))
+    return jax.tree.map(lambda x: np.asarray(x if x.is_fully_addressable else copy(x)).tolist(), results)
 
 
 if __name__ == "__main__":
     with processes.joined(processes.launch(os.environ)):
-        main()
+        pathlib.Path(sys.argv[1]).write_text(json.dumps(compute()))

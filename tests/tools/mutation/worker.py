@@ -5,7 +5,6 @@ that it tells what runs, or with a mutant, by its name. Commands come as lines o
 to standard output; what the tests print goes to standard error.
 """
 
-import contextlib
 import functools
 import importlib
 import io
@@ -57,9 +56,7 @@ class Worker:
         if fixturedef.argname != "on_eight_devices":
             return None
         # The fixture's own process would not see the mutant. This one has eight devices as well.
-        with contextlib.redirect_stdout(io.StringIO()) as written:
-            importlib.import_module("tests.spread").main()
-        results = json.loads(written.getvalue().splitlines()[-1])
+        results = importlib.import_module("tests.spread").compute()
         fixturedef.cached_result = (results, fixturedef.cache_key(request), None)
         return results
 
