@@ -7,7 +7,9 @@ from lower layers than its own, and is imported when it is first asked for:
     0      _checks                what is asserted about arguments, and what to write instead
     0      numerics               primitives whose derivative JAX leaves undefined or badly chosen; what XLA is told
     1      boxes                  what a box is: layouts, measures, edits
+    1      _assignment            how the assignment problem is solved
     2      _geometry              the terms that the formulas of two boxes are made of
+    2      matching               which target each prediction answers for: arrays only
     3      similarity             iou, giou and their kin: they broadcast, and higher is better
     4      losses                 one value a box
     4      reductions             masked and weighted sums and means of these
@@ -23,6 +25,7 @@ TYPE_CHECKING = False  # as in `typing`, whose import takes longer than all else
 if TYPE_CHECKING:
     from jaxbox import boxes as boxes
     from jaxbox import losses as losses
+    from jaxbox import matching as matching
     from jaxbox import numerics as numerics
     from jaxbox import plots as plots
     from jaxbox import reductions as reductions
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["boxes", "losses", "numerics", "plots", "reductions", "similarity", "simulation"]
+__all__ = ["boxes", "losses", "matching", "numerics", "plots", "reductions", "similarity", "simulation"]
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxbox import boxes, losses, reductions, similarity
+from jaxbox import boxes, losses, matching, reductions, similarity
 from tests import cases
 
 OPTIONS = {
@@ -23,7 +23,7 @@ OF_ONE_SET = {  # what these take beside their boxes
     "normalized_to_absolute": {"image_size": (3.0, 4.0)},
     "scale": {"factor": 1.5},
 }
-ARE_CLASSES = {"Intervals"}
+ARE_CLASSES = {"Intervals", "Assignment"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,6 +102,23 @@ REDUCTIONS = [
         has_gradient=False,
     ),
 ]
+
+
+def slots_of(overlaps):
+    return matching.threshold_assignment(overlaps, low=0.5, high=1.0)[0]
+
+
+TABLE = (None, 9, 5)  # the rows that are spread are images, of predictions and slots of targets
+MATCHING = [
+    Call(f"matching.{function.__name__}", called, shapes, has_gradient=function is matching.take)
+    for function, called, shapes in [
+        (matching.linear_assignment, matching.linear_assignment, (TABLE,)),
+        (matching.threshold_assignment, functools.partial(matching.threshold_assignment, low=0.5, high=1.0), (TABLE,)),
+        (matching.rescue_targets, lambda table: matching.rescue_targets(slots_of(table), table), (TABLE,)),
+        (matching.majority, lambda table: matching.majority(slots_of(table)[None], columns=5), (TABLE,)),
+        (matching.take, lambda table, boxes: matching.take(boxes, slots_of(table)), (TABLE, (None, 5, 4))),
+    ]
+]
 SPECIAL = {call.name.split(",")[0].split(".")[1] for call in (*OF_DISTRIBUTIONS, *MATRICES, *REDUCTIONS)}
 CALLS = [
     *(of_pairs(losses, name) for name in losses.__all__ if name not in SPECIAL),
@@ -110,6 +127,7 @@ CALLS = [
     *MATRICES,
     *(of_set(name) for name in boxes.__all__ if name not in ARE_CLASSES),
     *REDUCTIONS,
+    *MATCHING,
 ]
 
 

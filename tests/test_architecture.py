@@ -10,7 +10,7 @@ import re
 import pytest
 
 import jaxbox
-from jaxbox import boxes, losses, numerics, reductions, similarity
+from jaxbox import boxes, losses, matching, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(jaxbox.__file__).parent
 ROOT = PACKAGE.parent
@@ -82,10 +82,10 @@ def test_no_file_has_more_than_500_lines(folder):
 
 
 def test_custom_derivatives_are_only_in_numerics():
-    assert {module_of(path) for path in SOURCES if re.search(r"custom_[jv]", path.read_text())} == {"numerics"}
+    assert {module_of(path) for path in SOURCES if re.search(r"custom_[jv][vj]p", path.read_text())} == {"numerics"}
 
 
-CORE_MODULES = [boxes, losses, numerics, reductions, similarity]
+CORE_MODULES = [boxes, losses, matching, numerics, reductions, similarity]
 CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["reductions"]]
 
 
@@ -99,14 +99,14 @@ def test_the_core_imports_nothing_but_its_dependencies(path):
         assert {module.split(".")[0] for module in modules} <= allowed
 
 
-def test_private_rooms_are_the_checks_and_the_geometry():
+def test_private_rooms_are_the_checks_the_geometry_and_the_solvers():
     private = {part for path in SOURCES for part in path.relative_to(PACKAGE).parts if part.startswith("_")}
-    assert private - {"__init__.py", "__main__.py"} == {"_checks", "_geometry"}
+    assert private - {"__init__.py", "__main__.py"} == {"_assignment", "_checks", "_geometry"}
 
 
 MODULES_OF_PACKAGES = [
     importlib.import_module(f"jaxbox.{package}.{path.stem}")
-    for package in ("losses", "numerics", "similarity")
+    for package in ("losses", "matching", "numerics", "similarity")
     for path in sorted((PACKAGE / package).glob("*.py"))
     if path.stem not in ("__init__", "preparation")
 ]
@@ -143,17 +143,17 @@ def test_a_module_shows_what_it_has_and_nothing_foreign(module):
     assert all(f"    {name}(" in shown or f"class {name}(" in shown for name in module.__all__)
 
 
-@pytest.mark.parametrize("function", public_functions(boxes, losses, reductions, similarity))
+@pytest.mark.parametrize("function", public_functions(boxes, losses, matching, reductions, similarity))
 def test_a_signature_can_be_read(function):
     shown = str(inspect.signature(function))
     assert len(shown) < 300
     assert not re.search(r"Union|chex|\bAny\b", shown)
-    for name in ("predictions", "targets", "a", "b", "boxes", "values"):
+    for name in ("predictions", "targets", "a", "b", "boxes", "values", "costs", "slots", "similarities"):
         if name in inspect.signature(function).parameters:
             assert f"{name}: 'jax.Array | np.ndarray'" in shown
 
 
-@pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, reductions))
+@pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, matching, reductions))
 def test_every_argument_and_result_is_documented(function):
     assert "Args" in sections(function)
     documentation = inspect.getdoc(function)

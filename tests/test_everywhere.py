@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxbox import boxes, losses, reductions, similarity, simulation
+from jaxbox import boxes, losses, matching, reductions, similarity, simulation
 from tests import everywhere
 from tests.calls import ARE_CLASSES, CALLS, Call, masked_matrix, total
 from tests.devices import host_devices
@@ -22,6 +22,7 @@ every_gradient = pytest.mark.parametrize(
     "call", [call for call in CALLS if call.has_gradient], ids=lambda call: call.name
 )
 COUNT = 6
+CALLED = {call.name: call.function for call in CALLS}
 
 
 def places(call):
@@ -34,10 +35,10 @@ def assert_close(found, wanted):
 
 
 def test_every_public_function_is_called():
-    modules = (boxes, losses, reductions, similarity)
+    modules = (boxes, losses, matching, reductions, similarity)
     public = {f"{module.__name__.split('.')[-1]}.{name}" for module in modules for name in module.__all__}
     called = {call.name.split(",")[0] for call in CALLS}
-    assert called == public - {f"boxes.{name}" for name in ARE_CLASSES}
+    assert called == {name for name in public if name.split(".")[1] not in ARE_CLASSES}
 
 
 @pytest.fixture(scope="module")
@@ -225,11 +226,19 @@ def with_fixed_masks(a, b):
 
 
 FIXED_MASKS = np.arange(7) % 2 == 0, None
-# What the other masked matrix does with its boxes are calls of their own.
-EAGER = [call for call in CALLS if call.function is not masked_matrix]
+# What the other masked matrix does with its boxes, and those of matching with slots, are calls of their own.
+EAGER = [call for call in CALLS if call.function is not masked_matrix and not call.name.startswith("matching.")]
 if jax.__version_info__ < (0, 8):  # which dispatches a program with a check from Python: 0.11 ms
     EAGER = [call for call in EAGER if call.name != "boxes.check"]
-EAGER.append(Call("similarity.pairwise, masked", with_fixed_masks, ((None, 4), (None, 4))))
+SLOTS = np.arange(7) % 4
+EAGER += [
+    Call("similarity.pairwise, masked", with_fixed_masks, ((None, 4), (None, 4))),
+    Call("matching.linear_assignment", matching.linear_assignment, ((None, 4),)),
+    Call("matching.threshold_assignment", CALLED["matching.threshold_assignment"], ((None, 4),)),
+    Call("matching.rescue_targets", lambda table: matching.rescue_targets(SLOTS, table), ((None, 3),)),
+    Call("matching.majority", lambda _: matching.majority(SLOTS[None], columns=3), ((None, 4),)),
+    Call("matching.take", lambda boxes: matching.take(boxes, SLOTS), ((3, 4),)),
+]
 
 
 @pytest.mark.parametrize("call", EAGER, ids=lambda call: call.name)

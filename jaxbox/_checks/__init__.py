@@ -9,6 +9,7 @@ An error says what was passed, what is wanted and what to write. What it puts in
 function was called.
 
     arrays     their dtype, what their last axis holds, and that their shapes fit
+    matrices   those of rows and columns, their masks, and slots
     options    the numbers that a formula takes beside its boxes
     calls      how a formula becomes a public function
 """
@@ -43,6 +44,7 @@ from jaxbox._checks.calls import (
     options_of_rows,
     pairs,
 )
+from jaxbox._checks.matrices import indices, mask_of_side, matrix
 from jaxbox._checks.options import (
     BETWEEN_0_AND_1,
     EXPONENT,

@@ -13,8 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
+from jax.custom_batching import custom_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
 
-__all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote", "share_of_the_first"]
+__all__ = ["all_pairs", "batchwise", "coordinates", "fusion_barrier", "promote", "share_of_the_first"]
 
 
 def promote(*arrays: jax.Array | np.ndarray) -> tuple[jax.Array, ...]:
@@ -194,3 +197,93 @@ def fusion_barrier(x: jax.Array) -> jax.Array:
     """
     precision = jnp.finfo(x.dtype)
     return lax.reduce_precision(x, exponent_bits=precision.nexp, mantissa_bits=precision.nmant)
+
+
+Form = Callable[..., tuple[jax.Array, ...]]
+
+
+def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
+    """Makes a function of many problems one that each device runs on its own problems.
+
+    The leading axes of all arrays are those of the batch. Under `jax.vmap` there is one more of them, so that a loop in
+    the function runs as long as it must for the batch, not in a batched form of itself. Where a compiler spreads a
+    batch over devices it would gather what a loop reads onto all of them; here nothing crosses. (On a TPU it is left to
+    the compiler, which has no means to be told there.) The result has no derivative.
+
+    Args:
+      signature: the axes that one problem has, such as `nm,n->m`: of the arguments, then of the results.
+      cpu: the function, of arrays that all have the same leading axes; the form for a CPU.
+      default: the form for everything else.
+
+    Returns:
+      The function.
+    """
+    arguments, results = ([names.strip() for names in side.split(",")] for side in signature.split("->"))
+
+    def leading(array: jax.Array) -> int:
+        return array.ndim - len(arguments[0])
+
+    @custom_vmap
+    def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        spread = _spread_axes(arrays[0])[: leading(arrays[0])]
+        if any(name is not None for name in spread):
+            specs = (PartitionSpec(*spread),)
+            return jax.shard_map(alone, in_specs=specs * len(arguments), out_specs=specs * len(results))(
+                *(_gathered(array, spread) for array in arrays)
+            )
+        return alone(*arrays) if _is_inside_shard_map() else on_its_device(*arrays)
+
+    @run.def_vmap
+    def _(
+        size: int, is_batched: tuple[bool, ...], *arrays: jax.Array
+    ) -> tuple[tuple[jax.Array, ...], tuple[bool, ...]]:
+        batch = (
+            array if batched else jnp.broadcast_to(array, (size, *array.shape))
+            for array, batched in zip(arrays, is_batched, strict=True)
+        )
+        return run(*batch), (True,) * len(results)
+
+    def alone(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+
+    def on_its_device(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        parted = functools.partial(_partitioned, leading(arrays[0]), tuple(arguments), tuple(results))
+        return lax.platform_dependent(*arrays, cpu=parted(cpu), tpu=default, default=parted(default))
+
+    return run
+
+
+@functools.cache
+def _partitioned(leading, arguments, results, function):
+    """The function, which a compiler that spreads a batch calls for the part of each device."""
+    whole = custom_partitioning(function)
+    batch = tuple(f"batch{axis}" for axis in range(leading))
+    rule = " -> ".join(", ".join(" ".join((*batch, *names)) for names in side) for side in (arguments, results))
+
+    def shardings(mesh, arrays):
+        spread = tuple(arrays[0].sharding.spec)[:leading]
+        part = NamedSharding(mesh, PartitionSpec(*spread))
+        return (part,) * len(results), (part,) * len(arguments)
+
+    whole.def_partition(
+        partition=lambda mesh, arrays, _: (mesh, function, *shardings(mesh, arrays)),
+        infer_sharding_from_operands=lambda mesh, arrays, _: shardings(mesh, arrays)[0],
+        sharding_rule=rule,
+    )
+    return whole
+
+
+def _spread_axes(array):
+    """For each axis the names of the axes of an explicit mesh that its type says it is spread over, or None."""
+    spec = getattr(getattr(jax.typeof(array), "sharding", None), "spec", ())
+    return (*spec, *(None,) * (array.ndim - len(spec)))
+
+
+def _gathered(array, spread):
+    """The array with the axes of one problem in one piece."""
+    wanted = (*spread, *(None,) * (array.ndim - len(spread)))
+    return array if _spread_axes(array) == wanted else jax.sharding.reshard(array, PartitionSpec(*wanted))
+
+
+def _is_inside_shard_map():
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)

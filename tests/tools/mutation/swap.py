@@ -75,8 +75,8 @@ class Swap:
         changed = [(key, function) for key, function in self.functions() if mutated.get(key) != self.right[key]]
         if not changed:
             raise UnreachableError("no function that exists has the change")
-        for key, function in changed:
-            if key not in mutated or mutated[key].co_freevars != function.__code__.co_freevars:
+        for key, right in self.right.items():  # also of functions that are only made meanwhile
+            if key not in mutated or mutated[key].co_freevars != right.co_freevars:
                 raise UnreachableError(f"{key[0]} refers to other variables around it")
         try:
             for key, function in changed:
