@@ -11,6 +11,7 @@ import pytest
 from jaxbox import similarity
 from tests import cases
 from tests.tools.benchmarks import __main__ as benchmark
+from tests.tools.benchmarks import matching as match
 from tests.tools.benchmarks import numpy_simulation, torch_peers
 from tests.tools.benchmarks.timing import Effort
 
@@ -78,6 +79,18 @@ def test_all_pairs_in_pytorch_have_the_same_values_and_gradients(name):
     for call in of_gradients.values():
         for their, our in zip(call(), ours, strict=True):
             np.testing.assert_allclose(their.numpy(), our, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["random", "trained", "first steps"])
+def test_every_way_of_matching_gives_pairs_of_the_same_total_cost(kind):
+    costs, where = match.problems(3, 30, 12, 9, kind)
+    totals = []
+    for way in (match.ours, match.on_the_host, match.by_callback, match.by_optax):
+        rows = np.asarray(way(costs, where))
+        assert all(len(set(row[real])) == real.sum() for row, real in zip(rows, where, strict=True))
+        at = np.minimum(rows, 29)[:, None]
+        totals.append(np.nansum(np.take_along_axis(costs, at, axis=1)[:, 0], axis=1))
+    np.testing.assert_allclose(totals, totals[:1] * 4, rtol=1e-5)
 
 
 def test_what_needs_more_memory_than_is_free_is_left_out_and_said():

@@ -32,6 +32,8 @@ import rich.table
 from jaxbox import losses, numerics, similarity, simulation
 from jaxbox.demo import files
 from tests.tools.benchmarks import numpy_simulation, plain, torch_peers
+from tests.tools.benchmarks.matching import PROBLEMS as MATCHINGS
+from tests.tools.benchmarks.matching import of_matching
 from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
 from tests.tools.benchmarks.timing import CONTROL, Effort, measure
 
@@ -282,6 +284,13 @@ COLUMNS = {
         "torch / them": ("torch gradients", "gradients"),
         "them again / them": ("gradients again", "gradients"),
     },
+    "matching": {
+        "jaxbox, us": ("jaxbox",),
+        "it / scipy": ("jaxbox", "scipy"),
+        "callback / it": ("callback", "jaxbox"),
+        "optax / it": ("optax", "jaxbox"),
+        "it again / it": (CONTROL, "jaxbox"),
+    },
     "compilation": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox")},
     "import": {"import, us": ("import",)},
     "simulation": {
@@ -406,6 +415,7 @@ def main(arguments=None):
         "similarities": lambda: of_similarities(named(SIMILARITIES), sizes, effort),
         "contexts": lambda: of_contexts(family, effort),
         "pairwise": lambda: of_pairwise([name for name in family if name in ("iou", "giou")], sets, effort),
+        "matching": lambda: of_matching(effort, MATCHINGS[:1] if chosen.quick else MATCHINGS),
         "compilation": lambda: of_compilation(family, effort),
         "import": lambda: of_import(effort),
         "simulation": lambda: of_simulation(family, effort),
@@ -413,7 +423,11 @@ def main(arguments=None):
     wanted = [section for section in sections if section in chosen.only] or list(sections)
 
     console = rich.console.Console(width=None if sys.stdout.isatty() else 225)
-    installed = [name for name in ("jax", "jaxlib", "numpy", "torch", "torchvision") if importlib.util.find_spec(name)]
+    installed = [
+        name
+        for name in ("jax", "jaxlib", "numpy", "optax", "scipy", "torch", "torchvision")
+        if importlib.util.find_spec(name)
+    ]
     header = {"device": processor(), "versions": files.versions(installed)}
     console.print(
         f"{header['device']}; " + ", ".join(f"{name} {version}" for name, version in header["versions"].items())
