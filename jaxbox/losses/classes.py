@@ -73,7 +73,10 @@ def _power_of_probability(logits: jax.Array, exponent: float | jax.Array | np.nd
 
 
 def _two_sided(
-    where: jax.Array | np.ndarray | None, logits: jax.Array, positive: jax.Array, negative: jax.Array
+    where: jax.Array | np.ndarray | None,
+    logits: jax.Array,
+    positive: _checks.Array,
+    negative: _checks.Array,
 ) -> jax.Array:
     """`sum(positive softplus(-x) + negative softplus(x))` over the classes, 0 where a row is masked."""
     terms = positive * numerics.softplus(-logits) + negative * numerics.softplus(logits)
@@ -93,7 +96,7 @@ def focal_loss(
     gamma: float | jax.Array | np.ndarray = 2.0,
     where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
-    """Cross-entropy of classes in which what is classified well already counts little: RetinaNet, Deformable DETR, DINO.
+    """Cross-entropy of classes in which what is classified well counts little: RetinaNet, Deformable DETR, DINO.
 
     `-sum(alpha y (1 - p)^gamma ln p + (1 - alpha) (1 - y) p^gamma ln(1 - p))` over the classes. With `gamma=0` and
     `alpha=0.5` it is half the binary cross-entropy. Entries of `onehot` between 0 and 1 weigh the two terms; some
@@ -178,7 +181,7 @@ def matchability_loss(
     gamma: float | jax.Array | np.ndarray = 1.5,
     where: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
-    """Cross-entropy against a power of the quality, in which poor matches count in full: DEIM's matchability-aware loss.
+    """Cross-entropy against a power of the quality, in which poor matches count in full: DEIM's MAL.
 
     `-sum(w (t ln p + (1 - t) ln(1 - p)))` over the classes, where `t = y q^gamma` and `w = y + (1 - y) p^gamma`.
     `varifocal_loss` weighs a match by its quality instead, so that a poor one hardly counts.

@@ -3,7 +3,7 @@
 Everything above this layer is made of these and of `+`, `-`, `*`, so a loss is finite, forward and backward, because
 they are. This is the only floor of the package with derivatives of its own.
 
-    execution        what XLA is told: the dtype to compute in, coordinates apart, where a fusion ends, all pairs in chunks
+    execution        what XLA is told: the dtype to compute in, coordinates apart, where a fusion ends, pairs in chunks
     rules            primitives whose derivative JAX leaves undefined or badly chosen
     angles           angles of vectors in the plane
     probabilities    logarithms of probabilities that are given by logits

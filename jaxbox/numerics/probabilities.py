@@ -33,7 +33,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
 
 def _compared(logits, others):
-    """The probabilities of the others, by how much the logits exceed these, less the mean, and whether that is little."""
+    """The probabilities of the others, how much the logits exceed these, less the mean, and whether that is little."""
     weights, excess = jax.nn.softmax(others), logits - others
     mean = jnp.sum(weights * jnp.where(weights == 0, 0, excess), axis=-1, keepdims=True)
     # A bin that neither has is a difference of infinities, which is not near.
