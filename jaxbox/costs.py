@@ -154,18 +154,25 @@ def class_costs(costs: jax.Array | np.ndarray, labels: jax.Array | np.ndarray) -
     """
     if jnp.issubdtype(labels.dtype, jnp.integer):
         (costs,) = numerics.promote(costs)
-        batch = jnp.broadcast_shapes(costs.shape[:-2], labels.shape[:-1])
-        classes = jnp.clip(labels, 0, costs.shape[-1] - 1)
-        columns = functools.partial(jnp.take, axis=-1, mode="clip")
-        for _ in batch:
-            columns = jax.vmap(columns)
-        return columns(
-            jnp.broadcast_to(costs, (*batch, *costs.shape[-2:])), jnp.broadcast_to(classes, (*batch, labels.shape[-1]))
-        )
+        return _columns(costs, jnp.clip(labels, 0, costs.shape[-1] - 1))
     costs, weights = numerics.promote(costs, labels)
     rank = max(costs.ndim, weights.ndim)
     costs, weights = (jnp.expand_dims(x, range(rank - x.ndim)) for x in (costs, weights))
     return jnp.matmul(costs, jnp.swapaxes(weights, -1, -2), precision=lax.Precision.HIGHEST)
+
+
+def _columns(costs: jax.Array, classes: jax.Array) -> jax.Array:
+    """The columns of matrices: no index of every pair is made, and no array repeated along an axis that it has not."""
+    batch = jnp.broadcast_shapes(costs.shape[:-2], classes.shape[:-1])
+    costs = jnp.expand_dims(costs, range(len(batch) - costs.ndim + 2))
+    classes = jnp.expand_dims(classes, range(len(batch) - classes.ndim + 1))
+    function, repeated = functools.partial(jnp.take, axis=-1, mode="clip"), ([], [])
+    for axis in reversed(range(len(batch))):
+        has = [array.shape[axis] == batch[axis] for array in (costs, classes)]
+        function = jax.vmap(function, in_axes=tuple(0 if whole else None for whole in has))
+        for axes, whole in zip(repeated, has, strict=True):
+            axes += [] if whole else [axis]
+    return function(*(jnp.squeeze(array, axes) for array, axes in zip((costs, classes), repeated, strict=True)))
 
 
 def _check_logits(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:

@@ -336,8 +336,5 @@ def distillation_loss(
     """
     student, teacher, weights = _prepared(where, student, teacher, weights)
     teacher, weights = lax.stop_gradient((teacher, weights[..., 0]))
-    of_bins = preparation.of_coordinates(temperature)
-    # Without the largest one, or a program would subtract it, rounded, from quotients that it does not round.
-    largest = (lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)) for logits in (student, teacher))
-    divergence = numerics.divergence((student - next(largest)) / of_bins, (teacher - next(largest)) / of_bins)
+    divergence = numerics.divergence(student, teacher, preparation.of_coordinates(temperature))
     return _kept(where, numerics.fusion_barrier(weights * temperature * temperature * divergence))
