@@ -17,7 +17,7 @@ from jax import core, lax
 
 from jaxbox import _checks, boxes, numerics
 from jaxbox._checks import BOXES, FACTOR, FINITE, SHARE
-from jaxbox.similarity import giou, pairwise
+from jaxbox.similarity import giou
 
 __all__ = ["box_costs", "class_costs", "focal_costs"]
 
@@ -40,13 +40,8 @@ def _check_boxes(_: str, given: _checks.Given, untouched: _checks.Given) -> _che
     dtype = _checks.dtype_to_compute_in(list(sets.values()))
     for name in {"l1_weight", "giou_weight"} - untouched.keys():
         given[name] = _checks.option(name, given[name], FINITE, (), dtype)
-    given |= {name: _as_passed(given[name], array) for name, array in sets.items()}
+    given |= sets
     return {}
-
-
-def _as_passed(value: object, array: _checks.Array) -> _checks.Array:
-    """Boxes as a program takes them: intervals stay marked as these."""
-    return boxes.Intervals(array) if _checks.is_interval(value) else array
 
 
 @_checks.checked(_check_boxes)
@@ -67,7 +62,8 @@ def box_costs(
       targets: boxes in the same unit, `[..., M, 2n]`; leading axes broadcast.
       l1_weight: weight of the first term; finite, may be traced.
       giou_weight: weight of the second term; finite, may be traced.
-      similarity: what takes the place of GIoU; of `functools.partial(function, **options)` the options may be traced.
+      similarity: what takes the place of GIoU, a function of two sets of boxes that broadcasts; of
+        `functools.partial(function, **options)` the options may be traced.
 
     Returns:
       Costs, `[..., N, M]`.
@@ -79,18 +75,17 @@ def box_costs(
     References:
       Carion et al., 2020, https://arxiv.org/abs/2005.12872
     """
-    distances = pairwise(_l1_of_centers_and_sides)(predictions, targets)
+    rank = max(predictions.ndim, targets.ndim)
+    a = jnp.expand_dims(predictions, (*range(rank - predictions.ndim), rank - 1))
+    b = jnp.expand_dims(targets, (*range(rank - targets.ndim), rank - 2))
+    layouts = numerics.coordinates(boxes.xyxy_to_cxcywh(a), boxes.xyxy_to_cxcywh(b))
+    distances = numerics.total(numerics.absolute(x - y) for x, y in zip(*layouts, strict=True))
     l1_weight, giou_weight = (jnp.asarray(weight, distances.dtype) for weight in (l1_weight, giou_weight))
-    return l1_weight * distances - giou_weight * pairwise(similarity)(predictions, targets)
-
-
-def _l1_of_centers_and_sides(a: jax.Array, b: jax.Array) -> jax.Array:
-    ((*first,), (*second,)) = numerics.coordinates(boxes.xyxy_to_cxcywh(a), boxes.xyxy_to_cxcywh(b))
-    return numerics.total(numerics.absolute(x - y) for x, y in zip(first, second, strict=True))
+    return l1_weight * distances - giou_weight * similarity(a, b)
 
 
 def _check_classes(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
-    costs, labels = _checks.floats("costs", given["costs"]), _checks.array_of("labels", given["labels"])
+    costs, labels = _checks.floats("costs", given["costs"]), _checks.array_of("labels", given["labels"], "jnp.int32")
     if costs.ndim < 2:
         raise ValueError(
             f"`costs` has shape {costs.shape}, but it is `[..., N, K]`: the costs of K classes for N predictions."
@@ -161,12 +156,17 @@ def class_costs(costs: jax.Array | np.ndarray, labels: jax.Array | np.ndarray) -
     return jnp.matmul(costs, jnp.swapaxes(weights, -1, -2), precision=lax.Precision.HIGHEST)
 
 
+def _columns_of_one(costs: jax.Array, classes: jax.Array) -> jax.Array:
+    return jnp.take(costs, classes, axis=-1, mode="clip")
+
+
 def _columns(costs: jax.Array, classes: jax.Array) -> jax.Array:
     """The columns of matrices: no index of every pair is made, and no array repeated along an axis that it has not."""
     batch = jnp.broadcast_shapes(costs.shape[:-2], classes.shape[:-1])
     costs = jnp.expand_dims(costs, range(len(batch) - costs.ndim + 2))
     classes = jnp.expand_dims(classes, range(len(batch) - classes.ndim + 1))
-    function, repeated = functools.partial(jnp.take, axis=-1, mode="clip"), ([], [])
+    function: Callable[..., jax.Array] = _columns_of_one
+    repeated: tuple[list[int], list[int]] = [], []
     for axis in reversed(range(len(batch))):
         has = [array.shape[axis] == batch[axis] for array in (costs, classes)]
         function = jax.vmap(function, in_axes=tuple(0 if whole else None for whole in has))

@@ -10,7 +10,7 @@ import re
 import pytest
 
 import jaxbox
-from jaxbox import boxes, losses, numerics, reductions, similarity
+from jaxbox import boxes, coders, costs, losses, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(jaxbox.__file__).parent
 ROOT = PACKAGE.parent
@@ -85,7 +85,7 @@ def test_custom_derivatives_are_only_in_numerics():
     assert {module_of(path) for path in SOURCES if re.search(r"custom_[jv]", path.read_text())} == {"numerics"}
 
 
-CORE_MODULES = [boxes, losses, numerics, reductions, similarity]
+CORE_MODULES = [boxes, coders, costs, losses, numerics, reductions, similarity]
 CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["reductions"]]
 
 
@@ -106,7 +106,7 @@ def test_private_rooms_are_the_checks_and_the_geometry():
 
 MODULES_OF_PACKAGES = [
     importlib.import_module(f"jaxbox.{package}.{path.stem}")
-    for package in ("losses", "numerics", "similarity")
+    for package in ("coders", "losses", "numerics", "similarity")
     for path in sorted((PACKAGE / package).glob("*.py"))
     if path.stem not in ("__init__", "preparation")
 ]
@@ -143,17 +143,29 @@ def test_a_module_shows_what_it_has_and_nothing_foreign(module):
     assert all(f"    {name}(" in shown or f"class {name}(" in shown for name in module.__all__)
 
 
-@pytest.mark.parametrize("function", public_functions(boxes, losses, reductions, similarity))
+@pytest.mark.parametrize("function", public_functions(boxes, coders, costs, losses, reductions, similarity))
 def test_a_signature_can_be_read(function):
     shown = str(inspect.signature(function))
     assert len(shown) < 300
     assert not re.search(r"Union|chex|\bAny\b", shown)
-    for name in ("predictions", "targets", "a", "b", "boxes", "values"):
+    for name in (
+        "predictions",
+        "targets",
+        "a",
+        "b",
+        "boxes",
+        "logits",
+        "onehot",
+        "quality",
+        "deltas",
+        "points",
+        "costs",
+    ):
         if name in inspect.signature(function).parameters:
             assert f"{name}: 'jax.Array | np.ndarray'" in shown
 
 
-@pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, reductions))
+@pytest.mark.parametrize("function", public_functions(numerics, boxes, coders, costs, similarity, losses, reductions))
 def test_every_argument_and_result_is_documented(function):
     assert "Args" in sections(function)
     documentation = inspect.getdoc(function)
@@ -163,11 +175,7 @@ def test_every_argument_and_result_is_documented(function):
         assert "Returns" in sections(function)
 
 
-SCORES = [
-    function
-    for function in public_functions(similarity, losses)
-    if function.id not in ("jaxbox.similarity.pairwise", "jaxbox.losses.expected_bin")
-]
+SCORES = [function for function in public_functions(similarity, losses) if function.id != "jaxbox.similarity.pairwise"]
 
 
 @pytest.mark.parametrize("function", SCORES)

@@ -14,7 +14,7 @@ from jaxbox import losses
 from tests import class_reference
 from tests.class_table import CLASSES, LOSSES, every_loss, every_loss_of_classes, rows
 from tests.table import defaults
-from tests.test_limits import EXTREMES
+from tests.test_limits import EXTREMES, QUICKLY
 
 ORIGINALS = json.loads((pathlib.Path(__file__).parent / "detector_reference.json").read_text())["losses"]
 OPTIONS = [(row, name) for row in LOSSES for name in defaults(row.loss)]
@@ -34,7 +34,8 @@ def value_and_gradients(row, *arrays, **options):
         values = row(*arrays, **options)
         return jnp.sum(values), values
 
-    (_, values), gradients = jax.value_and_grad(total, places(arrays), has_aux=True)(*arrays)
+    program = jax.value_and_grad(total, places(arrays), has_aux=True)
+    (_, values), gradients = jax.jit(program, compiler_options=QUICKLY)(*arrays)
     return values, gradients
 
 
@@ -71,7 +72,7 @@ def test_the_signature_is_arrays_options_where_with_the_defaults_of_the_referenc
 
 @every_loss
 def test_what_is_held_is_said(row):
-    documentation = inspect.getdoc(row.loss)
+    documentation = inspect.getdoc(row.loss) or ""
     assert ("Held constant: " in documentation) == bool(row.held)
 
 
@@ -114,8 +115,8 @@ def test_what_is_held_has_gradient_0_and_nothing_else_has(row):
 
 
 def test_the_share_of_the_negatives_is_held_but_not_that_of_the_iou_aware_loss():
-    x, none, quality = jnp.array([0.7]), jnp.zeros(1), jnp.float32(0)
-    p, entropy = jax.nn.sigmoid(x), jax.nn.softplus(x)
+    x, none, quality = np.float32([0.7]), jnp.zeros(1), jnp.float32(0)
+    p, entropy = 1 / (1 + np.exp(-x)), np.log(1 + np.exp(x))
     held, moving = p * p * p, p * p * p + 2 * p * p * (1 - p) * entropy
     np.testing.assert_allclose(jax.grad(losses.iou_aware_loss)(x, none, quality), moving, rtol=1e-6)
     np.testing.assert_allclose(jax.grad(losses.varifocal_loss)(x, none, quality), 0.75 * held, rtol=1e-6)
@@ -141,7 +142,7 @@ def test_forward_mode_gives_the_gradient_of_reverse_mode(row):
     arrays = single(row.arrays(30))
     _, gradients = value_and_gradients(row, *arrays)
     tangents = single(np.random.default_rng(1).normal(size=x.shape) for x in arrays)
-    _, forward = jax.jvp(lambda *x: jnp.sum(row(*x)), tuple(arrays), tuple(tangents))
+    forward = jax.jit(lambda *x: jax.jvp(row, x, tuple(tangents))[1].sum())(*arrays)
     reverse = sum(jnp.sum(gradient * tangent) for gradient, tangent in zip(gradients, tangents, strict=True))
     np.testing.assert_allclose(forward, reverse, rtol=1e-4)
 
@@ -186,19 +187,23 @@ def test_saturated_logits_have_the_values_and_gradients_of_their_limits(row, siz
 
 
 @every_loss
-@pytest.mark.parametrize("size", [1.0, 50.0, 1e4, 1e15])
-def test_products_of_a_hessian_and_a_vector_are_finite_and_right(row, size):
-    arrays = row.arrays(40)
-    signs = np.sign(arrays[0])
-    arrays[0] = np.where(np.arange(40)[:, None] % 2, size * signs, arrays[0])
+def test_products_of_a_hessian_and_a_vector_are_finite_for_saturated_logits(row):
+    arrays = row.arrays(120)
+    sizes = np.repeat([0.0, 1.0, 50.0, 1e4, 1e15], 24)[:, None]
+    arrays[0] = np.where(np.arange(120)[:, None] % 2, sizes * np.sign(arrays[0]), arrays[0])
     if row.is_of_bins:
-        arrays[1] = np.where(np.arange(40)[:, None] % 4 < 2, size * np.sign(arrays[1]), arrays[1])
+        arrays[1] = np.where(np.arange(120)[:, None] % 4 < 2, sizes * np.sign(arrays[1]), arrays[1])
     logits, *others = single(arrays)
     gradient = jax.grad(lambda x: jnp.sum(row(x, *others)))
-    _, products = jax.jvp(gradient, (logits,), (jnp.ones_like(logits),))
-    assert jnp.all(jnp.isfinite(products))
-    twice = jax.grad(lambda x: jnp.sum(gradient(x) * jnp.cos(x)))(logits)
-    assert jnp.all(jnp.isfinite(twice))
+
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
+    def products(x):
+        forward = jax.jvp(gradient, (x,), (jnp.ones_like(x),))[1]
+        return forward, jax.grad(lambda x: jnp.sum(gradient(x)))(x)
+
+    forward, reverse = products(logits)
+    assert jnp.all(jnp.isfinite(forward))
+    np.testing.assert_allclose(forward, reverse, rtol=1e-4, atol=1e-5)
 
 
 @rows(lambda row: "logits" not in row.held)
@@ -210,7 +215,8 @@ def test_second_derivatives_are_those_of_the_gradient(row):
         return np.asarray(value_and_gradients(row, x, *others)[1][0])
 
     tangent = np.random.default_rng(3).normal(size=logits.shape)
-    _, products = jax.jvp(jax.grad(lambda x: jnp.sum(row(x, *others))), (logits,), (tangent,))
+    gradient = jax.grad(lambda x: jnp.sum(row(x, *others)))
+    _, products = jax.jit(lambda x: jax.jvp(gradient, (x,), (tangent,)))(logits)
     step = 1e-6
     wanted = (slope(logits + step * tangent) - slope(logits - step * tangent)) / (2 * step)
     np.testing.assert_allclose(products, wanted, rtol=1e-5, atol=1e-7)
@@ -245,7 +251,7 @@ def test_the_loss_has_the_widest_dtype(row):
 def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(row, garbage):
     arrays = single(row.arrays(16))
     keep = np.arange(16) % 2 == 0
-    program = jax.jit(functools.partial(value_and_gradients, row))
+    program = functools.partial(value_and_gradients, row)
     clean, clean_gradients = program(*arrays, where=keep)
     np.testing.assert_array_equal(clean[1::2], 0)
     np.testing.assert_allclose(clean[::2], row(*arrays)[::2], rtol=1e-5)
@@ -308,7 +314,7 @@ def test_an_option_at_its_limits_gives_finite_numbers_or_is_refused_with_its_val
     ordinary = row.arrays(24)
     ordinary[0][::3] = 1e4 * np.sign(ordinary[0][::3])
     arrays = single(ordinary)
-    program = jax.jit(lambda value: value_and_gradients(row, *arrays, **{option: value}))
+    program = jax.jit(lambda value: value_and_gradients(row, *arrays, **{option: value}), compiler_options=QUICKLY)
     kept, refusals = 0, []
     for value in (*EXTREMES, *(-value for value in EXTREMES), np.nan):
         try:
