@@ -215,3 +215,7 @@ def focal_costs(
     alpha, gamma = (jnp.asarray(option, x.dtype) for option in (alpha, gamma))
     softplus, opposite = numerics.softplus(x), numerics.softplus(-x)  # -ln(1 - p) and -ln p
     return alpha * jnp.exp(-gamma * softplus) * opposite - (1 - alpha) * jnp.exp(-gamma * opposite) * softplus
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

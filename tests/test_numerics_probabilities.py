@@ -55,7 +55,7 @@ def test_the_divergence_and_its_derivatives_are_those_of_the_formula(scale):
     value, of_logits, terms = plain(*np.longdouble([logits, others]))
     program = jax.jit(jax.vmap(jax.value_and_grad(numerics.divergence, (0, 1))))
     found, (by_logits, by_others) = program(logits, others)
-    np.testing.assert_allclose(found, value.astype(float), rtol=1e-9)
+    np.testing.assert_allclose(found, value.astype(float), rtol=1e-9, atol=1e-18)
     np.testing.assert_allclose(by_logits, of_logits.astype(float), rtol=1e-9, atol=1e-16)
     q = np.exp(np.longdouble(others) - np.log(np.sum(np.exp(np.longdouble(others)), axis=-1, keepdims=True)))
     wanted = terms - q * value[..., None]

@@ -137,6 +137,7 @@ def test_what_to_write_instead_runs(code):
         "similarity": similarity,
     }
     names |= {"predictions": predictions, "targets": targets, "a": predictions, "b": targets, "x": predictions}
+    names |= {"onehot": jnp.ones((6, 9)), "points": jnp.ones((6, 2))}
     names |= {"logits": jnp.ones((6, 9)), "distances": jnp.ones(6), "weights": jnp.ones(6), "where": jnp.ones(6, bool)}
     result = eval(code, names | {"h": 480.0, "w": 640.0, "n": 3})
     assert result.shape in [(), (6,), (6, 6), (6, 4)]

@@ -32,7 +32,7 @@ def main() -> None:
     smooth = losses.smooth_l1_loss(outputs, targets, beta=0.1, where=where)
     focused = losses.focused_wiou_loss(outputs, targets, mean_loss=jnp.float32(0.5), alpha=np.full((2, 3), 1.9))
     in_image = losses.mpdiou_loss(outputs, targets, image_size=(480, 640))
-    costs = similarity.pairwise(functools.partial(losses.huber_loss, delta=0.5))(outputs, targets, where=(where, None))
+    distances = similarity.pairwise(functools.partial(losses.huber_loss, delta=0.5))(outputs, targets, where=(where, None))
     overlaps: jax.Array = similarity.pairwise(similarity.iou)(outputs, targets)
     mean = reductions.update_mean(jnp.float32(1), smooth, momentum=0.01)
     bins = losses.distribution_focal_loss(jnp.zeros((2, 16)), jnp.zeros(2)) + coders.expected_bin(jnp.zeros((2, 16)))
@@ -49,7 +49,7 @@ def main() -> None:
     deltas = coders.encode_deltas(outputs, targets, weights=(10.0, 10.0, 5.0, 5.0))
     fine = coders.fractional_bin(coders.encode_fine(outputs, targets), coders.fine_bins())
     print(matrix, normalized, decoded, deltas, fine)
-    print(value.shape, focused.dtype, in_image, costs, overlaps.T, mean, bins, clipped, intervals)
+    print(value.shape, focused.dtype, in_image, distances, overlaps.T, mean, bins, clipped, intervals)
 
 
 main()
