@@ -10,7 +10,7 @@ import re
 import pytest
 
 import jaxbox
-from jaxbox import boxes, losses, matching, numerics, reductions, similarity
+from jaxbox import boxes, coders, costs, losses, matching, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(jaxbox.__file__).parent
 ROOT = PACKAGE.parent
@@ -85,7 +85,7 @@ def test_custom_derivatives_are_only_in_numerics():
     assert {module_of(path) for path in SOURCES if re.search(r"custom_[jv][vj]p", path.read_text())} == {"numerics"}
 
 
-CORE_MODULES = [boxes, losses, matching, numerics, reductions, similarity]
+CORE_MODULES = [boxes, coders, costs, losses, matching, numerics, reductions, similarity]
 CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["reductions"]]
 
 
@@ -106,7 +106,7 @@ def test_private_rooms_are_the_checks_the_geometry_and_the_solvers():
 
 MODULES_OF_PACKAGES = [
     importlib.import_module(f"jaxbox.{package}.{path.stem}")
-    for package in ("losses", "matching", "numerics", "similarity")
+    for package in ("coders", "losses", "matching", "numerics", "similarity")
     for path in sorted((PACKAGE / package).glob("*.py"))
     if path.stem not in ("__init__", "preparation")
 ]
@@ -148,7 +148,21 @@ def test_a_signature_can_be_read(function):
     shown = str(inspect.signature(function))
     assert len(shown) < 300
     assert not re.search(r"Union|chex|\bAny\b", shown)
-    for name in ("predictions", "targets", "a", "b", "boxes", "values", "costs", "slots", "similarities"):
+    for name in (
+        "predictions",
+        "targets",
+        "a",
+        "b",
+        "boxes",
+        "logits",
+        "onehot",
+        "quality",
+        "deltas",
+        "points",
+        "costs",
+        "slots",
+        "similarities",
+    ):
         if name in inspect.signature(function).parameters:
             assert f"{name}: 'jax.Array | np.ndarray'" in shown
 
@@ -163,11 +177,7 @@ def test_every_argument_and_result_is_documented(function):
         assert "Returns" in sections(function)
 
 
-SCORES = [
-    function
-    for function in public_functions(similarity, losses)
-    if function.id not in ("jaxbox.similarity.pairwise", "jaxbox.losses.expected_bin")
-]
+SCORES = [function for function in public_functions(similarity, losses) if function.id != "jaxbox.similarity.pairwise"]
 
 
 @pytest.mark.parametrize("function", SCORES)
