@@ -15,6 +15,7 @@ from lower layers than its own, and is imported when it is first asked for:
     4      losses                 one value a box
     4      costs                  what a prediction costs for a target, for a matching
     4      reductions             masked and weighted sums and means of losses, and what to divide by
+    5      detectors              the whole losses of detectors
     5      simulation             regress boxes under a loss: the experiment of the DIoU paper
     5      plots                  pictures, for which matplotlib is imported when one is drawn
     6      demo                   the `jaxbox` command
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jaxbox import boxes as boxes
     from jaxbox import coders as coders
     from jaxbox import costs as costs
+    from jaxbox import detectors as detectors
     from jaxbox import losses as losses
     from jaxbox import matching as matching
     from jaxbox import numerics as numerics
