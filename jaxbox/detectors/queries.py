@@ -81,7 +81,7 @@ def detr_loss(
     References:
       Carion et al., 2020, https://arxiv.org/abs/2005.12872
     """
-    (logits,) = numerics.promote(logits)
+    logits, predictions = numerics.promote(logits, predictions)
     background, slot_count = logits.shape[-1] - 1, targets.where.shape[-1]
     charges = costs.box_costs(predictions, targets.boxes, l1_weight=l1_weight, giou_weight=giou_weight)
     charges += class_weight * costs.class_costs(-jax.nn.softmax(logits), targets.labels)
@@ -134,6 +134,7 @@ def deformable_detr_loss(
     References:
       Zhu et al., 2020, https://arxiv.org/abs/2010.04159
     """
+    logits, predictions = numerics.promote(logits, predictions)
     charges = costs.box_costs(predictions, targets.boxes, l1_weight=l1_weight, giou_weight=giou_weight)
     charges += class_cost * costs.class_costs(costs.focal_costs(logits), targets.labels)
     slots = matching.linear_assignment(charges, column_where=targets.where).column_of_row
@@ -183,6 +184,7 @@ def dino_loss(
     References:
       Zhang et al., 2022, https://arxiv.org/abs/2203.03605
     """
+    logits, predictions = numerics.promote(logits, predictions)
     weights = {"classes": class_weight, "l1": l1_weight, "giou": giou_weight}
     charges = costs.box_costs(predictions, targets.boxes, l1_weight=l1_weight, giou_weight=giou_weight)
     charges += 2 * costs.class_costs(costs.focal_costs(logits), targets.labels)
@@ -238,6 +240,7 @@ def rt_detr_loss(
     References:
       Zhao et al., 2023, https://arxiv.org/abs/2304.08069
     """
+    logits, predictions = numerics.promote(logits, predictions)
     weights = {"classes": class_weight, "l1": l1_weight, "giou": giou_weight}
     charges = costs.box_costs(predictions, targets.boxes, l1_weight=l1_weight, giou_weight=giou_weight)
     charges += 2 * costs.class_costs(costs.focal_costs(logits), targets.labels)
@@ -292,6 +295,7 @@ def rf_detr_loss(
     References:
       Chen et al., 2024, https://arxiv.org/abs/2406.03459
     """
+    logits, predictions = numerics.promote(logits, predictions)
     charges = costs.box_costs(predictions, targets.boxes, l1_weight=l1_weight, giou_weight=giou_weight)
     charges += 2 * costs.class_costs(costs.focal_costs(logits), targets.labels)
     queries = charges.shape[-2]
@@ -350,6 +354,7 @@ def d_fine_loss(
     References:
       Peng et al., 2024, https://arxiv.org/abs/2410.13842
     """
+    logits, predictions = numerics.promote(logits, predictions)
     weights = {"classes": 1.0, "l1": 5.0, "giou": 2.0, "fgl": 0.15, "ddf": 1.5} | (weights or {})
     if slots is None:
         charges = costs.box_costs(predictions, targets.boxes)
@@ -457,17 +462,19 @@ def owl_vit_loss(
     References:
       Minderer et al., 2022, https://arxiv.org/abs/2205.06230
     """
+    logits, predictions = numerics.promote(logits, predictions)
     charges = costs.box_costs(predictions, targets.boxes, l1_weight=l1_weight, giou_weight=giou_weight)
     charges += class_weight * costs.class_costs(costs.focal_costs(logits), targets.labels)
     slots = matching.linear_assignment(charges, column_where=targets.where).column_of_row
     matched, goals = slots < targets.where.shape[-1], matching.take(targets.boxes, slots, tail=1)
-    centers = map(boxes.xyxy_to_cxcywh, (predictions, goals.astype(predictions.dtype)))
+    centers = map(boxes.xyxy_to_cxcywh, numerics.promote(predictions, goals))
     values = {
         "classes": losses.focal_loss(logits, class_targets(logits, targets, slots)),
         "l1": losses.l1_loss(*centers, where=matched),
         "giou": losses.giou_loss(predictions, goals, where=matched),
     }
-    counts = jnp.broadcast_to(jnp.maximum(jnp.sum(targets.where, axis=-1), 1), slots.shape[:-1])
+    counts = jnp.maximum(jnp.sum(targets.where, axis=-1), 1).astype(predictions.dtype)
+    counts = jnp.broadcast_to(counts, slots.shape[:-1])
     weights = None if image_weights is None else jnp.broadcast_to(image_weights, counts.shape)
     terms = {
         name: reductions.weighted_mean(jnp.sum(value, axis=-1) / counts, weights, axis=-1, axis_name=axis_name)

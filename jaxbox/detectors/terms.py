@@ -71,8 +71,8 @@ def box_terms(
     Returns:
       `l1` and `giou`, one value a layer, `[...]`.
     """
-    matched, goals = slots < targets.where.shape[-1], matching.take(targets.boxes, slots, tail=1)
-    centers = (layouts.xyxy_to_cxcywh(boxes) for boxes in (predictions, goals.astype(predictions.dtype)))
+    predictions, goals = numerics.promote(predictions, matching.take(targets.boxes, slots, tail=1))
+    matched, centers = slots < targets.where.shape[-1], map(layouts.xyxy_to_cxcywh, (predictions, goals))
     values = {
         "l1": losses.l1_loss(*centers, where=matched),
         "giou": losses.giou_loss(predictions, goals, where=matched),
