@@ -157,7 +157,8 @@ def test_float32_is_right_to_a_few_last_bits(row):
     values, (gradient, *_) = value_and_gradients(row, *map(jnp.asarray, rounded))
     exact, (slopes, *_) = value_and_gradients(row, *(x.astype(float) for x in rounded))
     assert values.dtype == gradient.dtype == jnp.float32
-    np.testing.assert_allclose(values, exact, rtol=3e-6, atol=1e-7)
+    # Differences of the logarithms of probabilities lose a last bit of these, times 25 for the temperature.
+    np.testing.assert_allclose(values, exact, rtol=3e-6, atol=1e-5 if row.is_of_bins else 1e-7)
     scale = np.max(np.abs(slopes), axis=-1, keepdims=True)
     assert np.max(np.abs(np.float64(gradient) - slopes) / scale) < 3e-6
 
