@@ -22,7 +22,6 @@ class Row:
       loss: of logits, what is compared with them, and perhaps one number a row.
       reference: the same in float64 NumPy.
       held: what the docstring says is held: the names of arguments, and `logits` if a weight is made of them.
-      large: for logits of 1e4 of every sign and target, the limit of the loss over the logit, by the float64 reference.
       is_of_bins: whether its arrays are two distributions and a weight.
     """
 

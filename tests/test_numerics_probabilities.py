@@ -16,12 +16,12 @@ def test_softplus_and_its_derivatives_are_right_at_every_size():
     p = np.exp(exact - np.logaddexp(0, exact))
     for dtype, tolerance in ((np.float32, 3e-7), (np.float64, 1e-14)):
         x = jnp.asarray(LOGITS, dtype)
-        slope = jax.vmap(jax.grad(numerics.softplus))
+        slope = jax.jit(jax.vmap(jax.grad(numerics.softplus)))
         np.testing.assert_allclose(numerics.softplus(x), np.logaddexp(0, exact).astype(float), tolerance, 1e-30)
         np.testing.assert_allclose(slope(x), p.astype(float), tolerance, 1e-30)
-        bend = jax.vmap(jax.grad(jax.grad(numerics.softplus)))(x)
+        bend = jax.jit(jax.vmap(jax.grad(jax.grad(numerics.softplus))))(x)
         np.testing.assert_allclose(bend, (p * (1 - p)).astype(float), rtol=1e-6, atol=1e-8)
-        np.testing.assert_array_equal(jax.vmap(jax.jacfwd(numerics.softplus))(x), slope(x))
+        np.testing.assert_array_equal(jax.jit(jax.vmap(jax.jacfwd(numerics.softplus)))(x), slope(x))
     assert np.isnan(numerics.softplus(jnp.float32(np.nan)))
 
 
@@ -52,7 +52,7 @@ def test_the_divergence_and_its_derivatives_are_those_of_the_formula(scale):
     rng = np.random.default_rng(0)
     others = rng.normal(size=(50, 9))
     logits = others + scale * rng.normal(size=(50, 9))
-    value, of_logits, terms = plain(*np.longdouble([logits, others]))
+    value, of_logits, terms = plain(*(np.longdouble(x) for x in (logits, others)))
     program = jax.jit(jax.vmap(jax.value_and_grad(numerics.divergence, (0, 1))))
     found, (by_logits, by_others) = program(logits, others)
     np.testing.assert_allclose(found, value.astype(float), rtol=1e-9, atol=1e-18)
@@ -66,8 +66,8 @@ def test_the_divergence_and_its_derivatives_are_those_of_the_formula(scale):
 def test_the_divergence_at_a_temperature_is_that_of_the_quotients():
     logits, others = np.random.default_rng(0).normal(size=(2, 50, 9))
     temperatures = np.linspace(0.5, 8, 50)[:, None]
-    value = numerics.divergence(logits, others, temperatures)
+    value = jax.jit(numerics.divergence)(logits, others, temperatures)
     np.testing.assert_allclose(value, plain(logits / temperatures, others / temperatures)[0], rtol=1e-10)
-    slope = jax.grad(lambda t: jnp.sum(numerics.divergence(logits, others, t)))(3.0)
+    slope = jax.jit(jax.grad(lambda t: jnp.sum(numerics.divergence(logits, others, t))))(3.0)
     ahead, behind = (np.sum(plain(logits / t, others / t)[0]) for t in (3 + 1e-5, 3 - 1e-5))
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-5, rtol=1e-6)
