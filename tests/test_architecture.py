@@ -10,7 +10,7 @@ import re
 import pytest
 
 import jaxbox
-from jaxbox import boxes, coders, costs, losses, matching, numerics, reductions, similarity
+from jaxbox import boxes, coders, costs, detectors, losses, matching, numerics, reductions, similarity
 
 PACKAGE = pathlib.Path(jaxbox.__file__).parent
 ROOT = PACKAGE.parent
@@ -86,6 +86,7 @@ def test_custom_derivatives_are_only_in_numerics():
 
 
 CORE_MODULES = [boxes, coders, costs, losses, matching, numerics, reductions, similarity]
+DOCUMENTED = [*CORE_MODULES, detectors]
 CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["reductions"]]
 
 
@@ -125,7 +126,7 @@ def test_no_public_function_lives_in_a_private_room():
     assert {home for home in homes if "._" in home} == set()
 
 
-@pytest.mark.parametrize("module", CORE_MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", DOCUMENTED, ids=lambda module: module.__name__)
 def test_a_module_shows_what_it_has_and_nothing_foreign(module):
     defined = {
         name
@@ -143,7 +144,7 @@ def test_a_module_shows_what_it_has_and_nothing_foreign(module):
     assert all(f"    {name}(" in shown or f"class {name}(" in shown for name in module.__all__)
 
 
-@pytest.mark.parametrize("function", public_functions(boxes, losses, matching, reductions, similarity))
+@pytest.mark.parametrize("function", public_functions(boxes, coders, costs, losses, matching, reductions, similarity))
 def test_a_signature_can_be_read(function):
     shown = str(inspect.signature(function))
     assert len(shown) < 300
@@ -167,7 +168,7 @@ def test_a_signature_can_be_read(function):
             assert f"{name}: 'jax.Array | np.ndarray'" in shown
 
 
-@pytest.mark.parametrize("function", public_functions(numerics, boxes, similarity, losses, matching, reductions))
+@pytest.mark.parametrize("function", public_functions(*DOCUMENTED))
 def test_every_argument_and_result_is_documented(function):
     assert "Args" in sections(function)
     documentation = inspect.getdoc(function)

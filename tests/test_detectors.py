@@ -13,15 +13,21 @@ unweighted terms, matches, and of each gradient its products with three arrays o
     grounding_dino      transformers 5.24.0
 """
 
+import collections
 import functools
+import json
 import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import optimize
 
 from jaxbox import boxes, costs, detectors, losses, matching, similarity
+from tests.devices import host_devices
 
 NUMBERS = dict(np.load(pathlib.Path(__file__).parent / "detectors_reference.npz"))
 LOSSES = {
@@ -48,6 +54,7 @@ SCENES = sorted({tuple(key.split("/")[:2]) for key in NUMBERS if key.split("/")[
 TOLERANCE = {"float64": (1e-12, 1e-12), "float32": (2e-6, 3e-5)}
 LOOSER = {("d_fine", "float64"): (1e-11, 1e-11), ("deim", "float64"): (1e-11, 1e-11)}
 LOOSER |= {("rt_detr", "float32"): (2e-6, 1e-4), ("d_fine", "float32"): (2e-6, 1e-3), ("deim", "float32"): (2e-6, 1e-3)}
+TRACES = collections.Counter()  # of the loss of each model
 QUICKLY = {"xla_backend_optimization_level": 0}
 few = pytest.mark.parametrize("model", [model for model in LOSSES if model != "dino_no_eps"])
 
@@ -74,6 +81,7 @@ def arguments_of(model, numbers):
     options = {"groups": int(numbers["groups"])} if model == "rf_detr" else {}
 
     def loss(arrays, targets):
+        TRACES[model] += 1
         given = dict(zip(names, arrays, strict=True))
         corners = boxes.cxcywh_to_xyxy
         sides = [given["corners"], corners(numbers["reference"])] if "corners" in given else []
@@ -177,6 +185,8 @@ def test_permuted_slots_give_the_same_loss(model):
 @few
 def test_images_and_batches_without_targets_are_finite_and_one_program_serves_all(model):
     _, arrays, targets, program = mixed(model)
+    program(arrays, targets)
+    traced = TRACES.total()
     for count in (0, 1, len(targets.where)):
         where = np.where(np.arange(len(targets.where))[:, None] < count, targets.where, False)
         (value, terms), gradients = program(arrays, targets._replace(where=where))
@@ -184,7 +194,21 @@ def test_images_and_batches_without_targets_are_finite_and_one_program_serves_al
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves((terms, gradients)))
         if not count:
             assert not np.any(terms["l1"])
-    assert program._cache_size() == 1
+    assert TRACES.total() == traced
+
+
+@pytest.fixture(scope="module")
+def spread():
+    script = [sys.executable, "-W", "error", "-m", "tests.spread_detectors"]
+    output = subprocess.run(script, env=host_devices(8), check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output)
+
+
+@pytest.mark.parametrize("targets", ["many", "three"])
+@pytest.mark.parametrize("name", ["detr", "rf_detr", "owl_vit"])
+@pytest.mark.parametrize("way", ["jit", "shard_map", "pmap"])
+def test_eight_devices_have_the_loss_and_the_gradient_of_one_batch(spread, way, name, targets):
+    assert spread[f"{name}, {targets}, {way}"] < 2e-6
 
 
 def small(seed=0, layers=2, images=4, queries=6, slots=3, classes=5):
@@ -232,11 +256,9 @@ def test_half_precision_is_computed_in_float32():
 
 
 def test_the_loss_of_a_public_detector_in_plain_words_is_detr_loss():
-    """Softmax with a background, L1 of centers and sides, and weights, image by image, by a loop on the host."""
-    from scipy import optimize
-
+    # Softmax with a background, L1 of centers and sides, and weights, image by image, by a loop on the host.
     logits, predictions, targets = small(layers=1)
-    (logits,), (predictions,) = logits, predictions
+    logits, predictions = logits[0], predictions[0]
     count, terms, weights = max(1, targets.where.sum()), {"classes": 0.0, "l1": 0.0, "giou": 0.0}, 0.0
     for image in range(len(logits)):
         real = np.flatnonzero(targets.where[image])
@@ -262,7 +284,7 @@ def test_the_loss_of_a_public_detector_in_plain_words_is_detr_loss():
 
 def test_owl_vit_weighs_images_and_takes_several_labels():
     logits, predictions, targets = small(layers=1)
-    (logits,), (predictions,) = logits, predictions
+    logits, predictions = logits[0], predictions[0]
     one_hot = np.float32(np.eye(5)[targets.labels])
     several = targets._replace(labels=one_hot)
     value, _ = detectors.owl_vit_loss(logits, predictions, targets)
@@ -294,7 +316,8 @@ def test_texts_as_classes_are_several_labels_a_target(name):
     """Grounding DINO: a class is a set of tokens. From the third image on the original takes those of another image."""
     numbers = scene("grounding_dino", name)
     targets, maps = targets_of(numbers), np.float64(numbers["label_maps"])
-    tokens = np.take_along_axis(maps, np.clip(targets.labels, 0, maps.shape[1] - 1)[..., None], axis=1)
+    labels = np.clip(np.asarray(targets.labels), 0, len(maps[0]) - 1)
+    tokens = np.take_along_axis(maps, np.expand_dims(labels, -1), axis=1)
     shares = tokens / np.maximum(tokens.sum(-1, keepdims=True), 1)
     predictions = boxes.cxcywh_to_xyxy(numbers["boxes"])
     charges = costs.box_costs(predictions, targets.boxes)

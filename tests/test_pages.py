@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxbox
-from jaxbox import boxes, coders, costs, losses, reductions, similarity
+from jaxbox import boxes, coders, costs, detectors, losses, reductions, similarity
 from tests import cases
 from tests.tools import tables
 
@@ -103,7 +103,9 @@ def test_the_words_of_the_code_and_the_notebooks_are_center_and_flipped():
 @with_each(PAGES)
 def test_every_name_that_a_page_gives_exists(page):
     text = page.read_text()
-    names = [(name, "losses") for name in re.findall(r"`(\w+_loss)`", text)]
+    names = [
+        (name, "detectors" if hasattr(detectors, name) else "losses") for name in re.findall(r"`(\w+_loss)`", text)
+    ]
     names += [(name, module) for module, name in re.findall(rf"`({'|'.join(jaxbox.__all__)})\.(\w+)", text)]
     assert [f"{module}.{name}" for name, module in names if not hasattr(getattr(jaxbox, module), name)] == []
 

@@ -22,6 +22,11 @@ def _check(function: str, given: _checks.Given, untouched: _checks.Given) -> _ch
         given["denoising"] = _denoising(given["denoising"], targets, given["logits"].shape[-1])
     if "corners" in given:
         _sides(given, images, "")
+        if given["denoising"] is not None and (given["denoising"].corners is None):
+            raise ValueError(
+                "`denoising.corners` is None, but noised queries have distributions too. Write "
+                "`denoising._replace(corners=corners, references=references)`."
+            )
     if given.get("slots") is not None:
         given["slots"] = _checks.exactly("slots", _checks.indices("slots", given["slots"]), images)
     if "class_loss" in given:

@@ -6,7 +6,8 @@ images are layers of the decoder, each of which is matched by itself; the propos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -318,7 +319,7 @@ def d_fine_loss(
     slots: Array | None = None,
     denoising: Denoising | None = None,
     class_loss: Callable[..., jax.Array] = losses.varifocal_loss,
-    weights: dict[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
     axis_name: Names = None,
 ) -> tuple[jax.Array, Terms]:
     """D-FINE: the loss of RT-DETR, the sides as distributions, and what the layers learn from the last one.
@@ -355,7 +356,7 @@ def d_fine_loss(
       Peng et al., 2024, https://arxiv.org/abs/2410.13842
     """
     logits, predictions = numerics.promote(logits, predictions)
-    weights = {"classes": 1.0, "l1": 5.0, "giou": 2.0, "fgl": 0.15, "ddf": 1.5} | (weights or {})
+    weights = {"classes": 1.0, "l1": 5.0, "giou": 2.0, "fgl": 0.15, "ddf": 1.5} | dict(weights or {})
     if slots is None:
         charges = costs.box_costs(predictions, targets.boxes)
         charges += 2 * costs.class_costs(costs.focal_costs(logits), targets.labels)
@@ -363,16 +364,16 @@ def d_fine_loss(
     union = matching.majority(slots, columns=targets.where.shape[-1])
     matched, count = union < targets.where.shape[-1], count_of(targets.where, logits, axis_name=axis_name)
     with_target, without = (count_of(which, logits, least=0.0, axis_name=axis_name) for which in (matched, ~matched))
-    divisors, shares = (count, jnp.maximum(with_target, 1)), (jnp.sqrt(with_target), jnp.sqrt(without))
-    sets = logits, predictions, corners, references, targets, slots, union
-    terms = fine_terms(class_loss, *sets, *divisors, shares, axis_name=axis_name)
+    shares = jnp.sqrt(with_target), jnp.sqrt(without)
+    terms_of = functools.partial(fine_terms, class_loss, targets, shares, axis_name=axis_name)
+    own = count, jnp.maximum(with_target, 1)
+    terms = terms_of(slots, union, *own, logits, predictions, corners, references)
     loss = weighted_total(terms, weights)
     if denoising is None:
         return loss, terms
-    divisors = (count * denoising.groups,) * 2
-    noised = denoising.logits, denoising.predictions, denoising.corners, denoising.references
-    sets = *noised, targets, _in_layers(denoising), denoising.slots
-    known = fine_terms(class_loss, *sets, *divisors, shares, axis_name=axis_name)
+    noised, count = denoising, count * denoising.groups
+    places = _in_layers(noised), noised.slots, count, count
+    known = terms_of(*places, noised.logits, noised.predictions, noised.corners, noised.references)
     return loss + weighted_total(known, weights), terms | _named(known)
 
 
@@ -386,7 +387,7 @@ def deim_loss(
     *,
     slots: Array | None = None,
     denoising: Denoising | None = None,
-    weights: dict[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
     axis_name: Names = None,
 ) -> tuple[jax.Array, Terms]:
     """DEIM: the loss of D-FINE with the matchability-aware loss of classes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -40,5 +40,5 @@ class Denoising(NamedTuple):
     predictions: jax.Array | np.ndarray
     slots: jax.Array | np.ndarray
     groups: int | jax.Array | np.ndarray
-    corners: jax.Array | np.ndarray | None = None
-    references: jax.Array | np.ndarray | None = None
+    corners: Any = None
+    references: Any = None

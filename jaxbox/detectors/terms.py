@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def box_terms(
         "l1": losses.l1_loss(*centers, where=matched),
         "giou": losses.giou_loss(predictions, goals, where=matched),
     }
-    return {name: _summed(value, axis_name) / count for name, value in values.items()}
+    return {name: _summed(value, count, axis_name) for name, value in values.items()}
 
 
 def focal_terms(
@@ -107,7 +107,7 @@ def focal_terms(
       `classes`, `l1` and `giou`, one value a layer, `[...]`.
     """
     classes = losses.focal_loss(logits, class_targets(logits, targets, slots), alpha=alpha, gamma=gamma)
-    terms = {"classes": _summed(classes, axis_name) / count}
+    terms = {"classes": _summed(classes, count, axis_name)}
     return terms | box_terms(predictions, targets, slots, count, axis_name=axis_name)
 
 
@@ -136,22 +136,22 @@ def quality_terms(
       `classes`, `l1` and `giou`, one value a layer, `[...]`.
     """
     classes = class_loss(logits, class_targets(logits, targets, slots), _quality(predictions, targets, slots))
-    terms = {"classes": _summed(classes, axis_name) / count}
+    terms = {"classes": _summed(classes, count, axis_name)}
     return terms | box_terms(predictions, targets, slots, count, axis_name=axis_name)
 
 
 def fine_terms(
     class_loss: Callable[..., jax.Array],
-    logits: Array,
-    predictions: Array,
-    corners: Array,
-    references: Array,
     targets: Targets,
+    shares: tuple[Array, Array],
     slots: Array,
     union: Array,
     count: Array,
     union_count: Array,
-    shares: tuple[Array, Array],
+    logits: Array,
+    predictions: Array,
+    corners: Array,
+    references: Array,
     *,
     axis_name: Names = None,
 ) -> dict[str, jax.Array]:
@@ -162,16 +162,16 @@ def fine_terms(
 
     Args:
       class_loss: as in `quality_terms`.
-      logits: one a class, `[S, B, N, K]`: of the layers first, then of other sets.
-      predictions: boxes, `[S, B, N, 4]`.
-      corners: logits of bins of left, top, right and bottom, `[layers, B, N, 4 bins]`.
-      references: the boxes from which the sides are predicted, `[B, N, 4]`, low corner, then high corner.
       targets: of the images.
+      shares: how much what is learned from the teacher counts with a target and without one.
       slots: for the classes, `[S, B, N]`, integers; M for none.
       union: for boxes and sides, `[B, N]`, integers; M for none.
       count: what the sums of the classes are divided by.
       union_count: what those of boxes and sides are divided by.
-      shares: how much what is learned from the teacher counts with a target and without one.
+      logits: one a class, `[S, B, N, K]`: of the layers first, then of other sets.
+      predictions: boxes, `[S, B, N, 4]`.
+      corners: logits of bins of left, top, right and bottom, `[layers, B, N, 4 bins]`.
+      references: the boxes from which the sides are predicted, `[B, N, 4]`, low corner, then high corner.
       axis_name: names of the mapped axes to sum over as well, inside `shard_map` or `pmap`.
 
     Returns:
@@ -186,7 +186,7 @@ def fine_terms(
     places = coders.fractional_bin(goals, coders.fine_bins(sides.shape[-1]).astype(goals.dtype))
     entropies = losses.distribution_focal_loss(sides, jnp.broadcast_to(places, sides.shape[:-1]))
     ious = _quality(predictions[:layers], targets, everywhere[:layers])
-    terms["fgl"] = _summed(ious * jnp.sum(entropies, axis=-1), axis_name) / union_count
+    terms["fgl"] = _summed(ious * jnp.sum(entropies, axis=-1), union_count, axis_name)
     scores = lax.stop_gradient(jnp.max(jax.nn.sigmoid(logits[layers - 1]), axis=-1))
     weights = jnp.where(mask, ious, scores[None].astype(ious.dtype))[:-1, ..., None]
     teacher = jnp.broadcast_to(sides[-1:], sides[:-1].shape)
@@ -195,11 +195,12 @@ def fine_terms(
         reductions.weighted_mean(jnp.mean(learned, axis=-1), where=which, axis=(-2, -1), axis_name=axis_name)
         for which in (mask[:-1], ~mask[:-1])
     ]
-    terms["ddf"] = (shares[0] * means[0] + shares[1] * means[1]) / (shares[0] + shares[1])
+    with_target, without = map(jnp.asarray, shares)
+    terms["ddf"] = (with_target * means[0] + without * means[1]) / (with_target + without)
     return terms
 
 
-def weighted_total(terms: dict[str, jax.Array], weights: dict[str, float | Array]) -> jax.Array:
+def weighted_total(terms: dict[str, jax.Array], weights: Mapping[str, float | Array]) -> jax.Array:
     """The sum over terms and layers.
 
     Args:
@@ -209,7 +210,7 @@ def weighted_total(terms: dict[str, jax.Array], weights: dict[str, float | Array
     Returns:
       A number.
     """
-    return numerics.total(weights[name] * jnp.sum(term) for name, term in terms.items())
+    return numerics.total(jnp.asarray(weights[name], term.dtype) * jnp.sum(term) for name, term in terms.items())
 
 
 def _quality(predictions: Array, targets: Targets, slots: Array) -> jax.Array:
@@ -218,5 +219,5 @@ def _quality(predictions: Array, targets: Targets, slots: Array) -> jax.Array:
     return lax.stop_gradient(jnp.where(slots < targets.where.shape[-1], ious, 0))
 
 
-def _summed(values: jax.Array, axis_name: Names) -> jax.Array:
-    return reductions.weighted_sum(values, axis=(-2, -1), axis_name=axis_name)
+def _summed(values: jax.Array, count: Array, axis_name: Names) -> jax.Array:
+    return reductions.weighted_sum(values, axis=(-2, -1), axis_name=axis_name) / jnp.asarray(count)
