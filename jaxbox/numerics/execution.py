@@ -146,7 +146,7 @@ def _together_jvp(primals, tangents):
 def together(parts: Iterable[jax.Array]) -> jax.Array:
     """Arrays as the last axis of one, the inverse of `coordinates`.
 
-    On a CPU each number is chosen among the parts, in one loop, where a stack is a loop a part. It transposes to slices.
+    On a CPU each number is chosen among the parts in one loop, where a stack is a loop a part. The transpose is slices.
 
     Args:
       parts: `k` arrays `[...]` of one dtype.
