@@ -3,8 +3,9 @@
     uv run --no-dev --group ahead-of-time python -m tests.tools.ahead_of_time
 
 prints a table and compares it with `tests/ahead_of_time_figures.json`: bytes over the limit, kernels, cycles. It exits
-with 1 if one of them is more than a tenth above what is stored. `--store` writes them there. `--cuda` compiles for an
-H100, which needs an environment of its own (see `tests/README.md`).
+with 1 if one of them is more than a tenth above what is stored. `--store` writes them there. `--all` compiles every
+program for every target, for which two minutes are not enough. `--cuda` compiles for an H100, which needs an
+environment of its own (see `tests/README.md`).
 """
 
 import argparse
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cuda", action="store_true", help="compile for an H100 instead of TPUs")
     parser.add_argument("--targets", nargs="+", choices=targets.TPUS, default=list(targets.TPUS), help="TPUs")
     parser.add_argument("--only", nargs="+", default=[], help="programs with all of these words, on every target")
+    parser.add_argument("--all", action="store_true", help="every program, for every target")
     parser.add_argument("--store", action="store_true", help="write the figures, instead of comparing with them")
     parser.add_argument("--out", type=pathlib.Path, help="file that receives the figures as JSON")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="that compile at once")
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{missing.name} is not installed. `tests/README.md` has the command, under Ahead of time.")
 
     began = time.perf_counter()
-    found = running.compile_all(running.chosen(names, options.only), options.processes)
+    found = running.compile_all(running.chosen(names, options.only, options.all), options.processes)
     print(figures.table_of(found))
     print(f"\nEach cell: bytes over the limit / kernels{'' if options.cuda else ' / thousands of cycles'}.")
     print(f"{', '.join(f'{name} {version}' for name, version in versions.items())}. ", end="")

@@ -14,14 +14,14 @@ def figures_of(target: str, key: str) -> dict[str, float]:
     return figures.figures_of(text, subject.least)
 
 
-def chosen(names: list[str], only: list[str]) -> list[tuple[str, subjects.Subject]]:
-    """The programs of each target; `only` keeps those whose keys have all of these words."""
+def chosen(names: list[str], only: list[str], every: bool = False) -> list[tuple[str, subjects.Subject]]:
+    """The programs of each target: those of its default, or those whose keys have all of some words, or all."""
     listed = [subject for subject in subjects.subjects() if all(word in subject.key for word in only)]
     return [
         (target, subject)
-        for target in names
+        for place, target in enumerate(names)
         for subject in listed
-        if subject.on_every_target or target == names[0] or only
+        if every or only or place < subject.targets
     ]
 
 
