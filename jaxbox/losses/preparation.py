@@ -82,4 +82,4 @@ def of_coordinates(option: float | jax.Array | np.ndarray) -> float | jax.Array 
 
 def total(terms: Iterable[jax.Array]) -> jax.Array:
     """The sum of what `coordinates` took apart: one value a row, `[...]`."""
-    return numerics.fusion_barrier(jnp.sum(numerics.total(terms), axis=-1))
+    return numerics.fusion_barrier(numerics.row_sums(numerics.total(terms)))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
-__all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote", "share_of_the_first", "together"]
+__all__ = ["all_pairs", "coordinates", "fusion_barrier", "promote", "row_sums", "share_of_the_first", "together"]
 
 
 def promote(*arrays: jax.Array | np.ndarray) -> tuple[jax.Array, ...]:
@@ -76,20 +76,25 @@ def _has_tiles(x):
     return x.ndim == 2 and len(x) % 1024 == 0 and len(x) % (TILE * jax.device_count()) == 0
 
 
-def _each_alone(dx):
+def _each_alone(dtype, dx):
     """What `_apart` gives, in a form whose transpose is one loop over the boxes."""
     *leading, length = dx.shape
     places = np.eye(length, dtype=bool)
 
     def summed(dx: jax.Array) -> tuple[jax.Array, ...]:
+        dx = dx.astype(dtype)
         return tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1) for place in places)
 
     def in_tiles(dx: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(part.reshape(leading) for part in summed(dx.reshape(-1, TILE, length)))
 
-    if not all(isinstance(side, int) for side in dx.shape) or _is_spread(dx) or not _has_tiles(dx):
+    def summed_in_its_own_dtype(dx: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(jnp.sum(jnp.where(place, dx, 0), axis=-1).astype(dtype) for place in places)
+
+    have_tiles = isinstance(dx.size, int) and not _is_spread(dx) and _has_tiles(dx)
+    if dx.dtype == dtype and not have_tiles:
         return summed(dx)
-    return _by_platform(dx, cpu=summed, tpu=in_tiles, gpu=summed)
+    return _by_platform(dx, cpu=summed, tpu=in_tiles if have_tiles else summed, gpu=summed_in_its_own_dtype)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -100,7 +105,7 @@ def _coordinates(dtype, x):
 @_coordinates.defjvp
 def _coordinates_jvp(dtype, primals, tangents):
     (x,), (dx,) = primals, tangents
-    return _coordinates(dtype, x), tuple(coordinate.astype(dtype) for coordinate in _each_alone(dx))
+    return _coordinates(dtype, x), _each_alone(dtype, dx)
 
 
 def coordinates(*arrays: jax.Array | np.ndarray) -> tuple[tuple[jax.Array, ...], ...]:
@@ -124,29 +129,10 @@ def coordinates(*arrays: jax.Array | np.ndarray) -> tuple[tuple[jax.Array, ...],
     return tuple(_coordinates(_dtype_of(known), array) for array in known)
 
 
-@jax.custom_jvp
-def _together(*parts):
-    places = np.arange(len(parts))
-
-    def chosen(*parts: jax.Array) -> jax.Array:
-        spread = [jnp.broadcast_to(jnp.expand_dims(part, -1), (*part.shape, len(parts))) for part in parts]
-        return functools.reduce(lambda x, k: jnp.where(places == k, spread[k], x), places[1:], spread[0])
-
-    def stacked(*parts: jax.Array) -> jax.Array:
-        return jnp.stack(parts, axis=-1)
-
-    return _by_platform(*parts, cpu=chosen, tpu=stacked, gpu=stacked)
-
-
-@_together.defjvp
-def _together_jvp(primals, tangents):
-    return _together(*primals), jnp.stack(tangents, axis=-1)
-
-
 def together(parts: Iterable[jax.Array]) -> jax.Array:
     """Arrays as the last axis of one, the inverse of `coordinates`.
 
-    On a CPU each number is chosen among the parts in one loop, where a stack is a loop a part. The transpose is slices.
+    On a CPU a stack in front that is transposed is the faster one, elsewhere a stack at the end.
 
     Args:
       parts: `k` arrays `[...]` of one dtype.
@@ -154,7 +140,14 @@ def together(parts: Iterable[jax.Array]) -> jax.Array:
     Returns:
       An array `[..., k]`.
     """
-    return _together(*parts)
+
+    def moved(*parts: jax.Array) -> jax.Array:
+        return jnp.moveaxis(jnp.stack(parts), 0, -1)
+
+    def stacked(*parts: jax.Array) -> jax.Array:
+        return jnp.stack(parts, axis=-1)
+
+    return _by_platform(*parts, cpu=moved, tpu=stacked, gpu=stacked)
 
 
 def share_of_the_first(
@@ -267,6 +260,18 @@ def _compare_in_chunks_jvp(of_rows, primals, tangents):
     on_cpu = functools.partial(one_by_one, min(max(count * columns // 16, fewest), most))
     chosen = _by_platform(cpu=tangent(on_cpu), tpu=tangent(elsewhere), gpu=tangent(elsewhere))
     return _compare_in_chunks(of_rows, *primals), chosen
+
+
+def row_sums(x: jax.Array) -> jax.Array:
+    """The sum along the last axis, which begins where `x` is complete: on CPU a long axis has the cliff of a mean.
+
+    Args:
+      x: floating point array, `[..., k]`.
+
+    Returns:
+      Sums, `[...]`.
+    """
+    return jnp.sum(_rounded(x) if x.shape[-1] != 1 else x, axis=-1)
 
 
 # How many losses XLA lets a GPU sum up in the kernel of their gradients: what they are made of fits into a cache.
