@@ -67,12 +67,12 @@ def _run(program: dict[str, list[Instruction]], name: str = "ENTRY", times: int 
     """
     for instruction in program[name]:
         if instruction.operation == "while":
-            body = re.search(r"body=%?([\w.-]+)", instruction.rest)
+            (body,) = re.findall(r"body=%?([\w.-]+)", instruction.rest)
             count = re.search(r'"known_trip_count":\{"n":"(\d+)"', instruction.rest)
-            yield from _run(program, body[1], times * int(count[1] if count else 1))
+            yield from _run(program, body, times * int(count[1] if count else 1))
         elif instruction.operation == "call":
-            called = re.search(r"to_apply=%?([\w.-]+)", instruction.rest)
-            yield from _run(program, called[1], times)
+            (called,) = re.findall(r"to_apply=%?([\w.-]+)", instruction.rest)
+            yield from _run(program, called, times)
         elif instruction.operation not in FREE and not NO_KERNELS.search(instruction.rest):
             yield instruction, times, program[name]
 

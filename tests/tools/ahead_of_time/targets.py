@@ -49,4 +49,5 @@ def compiled(target: str, function: Callable[..., Any], arguments: list[jax.Shap
     place = SingleDeviceSharding(device_of(target))
     placed = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place) for x in arguments]
     platform = "tpu" if target in TPUS else "cuda"
-    return jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,)).compile().as_text()
+    text = jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,)).compile().as_text()
+    return text or ""
