@@ -47,10 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{sum(map(len, found.values()))} programs in {time.perf_counter() - began:.0f} s.")
     if options.out:
         options.out.write_text(json.dumps({"versions": versions, "figures": found}, indent=1) + "\n")
-    if options.store:
-        figures.write(found, versions)
-        return 0
     stored = figures.read()
+    if options.store:
+        kept = {target: stored["figures"].get(target, {}) if options.only else {} for target in found}
+        figures.write({target: kept[target] | found[target] for target in found}, versions)
+        return 0
     others = {name: version for name, version in versions.items() if stored["versions"].get(name) != version}
     if others:
         print(f"The stored figures are of other versions, of which these differ: {', '.join(others)}.")
