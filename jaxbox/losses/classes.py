@@ -80,10 +80,10 @@ def _two_sided(
 ) -> jax.Array:
     """`sum(positive softplus(-x) + negative softplus(x))` over the classes, 0 where a row is masked."""
     terms = positive * numerics.softplus(-logits) + negative * numerics.softplus(logits)
-    return _kept(where, jnp.sum(numerics.fusion_barrier(terms), axis=-1))
+    return _with_zeros(where, jnp.sum(numerics.fusion_barrier(terms), axis=-1))
 
 
-def _kept(where: jax.Array | np.ndarray | None, values: jax.Array) -> jax.Array:
+def _with_zeros(where: jax.Array | np.ndarray | None, values: jax.Array) -> jax.Array:
     return values if where is None else jnp.where(where, values, 0)
 
 
@@ -337,4 +337,4 @@ def distillation_loss(
     student, teacher, weights = _prepared(where, student, teacher, weights)
     teacher, weights = lax.stop_gradient((teacher, weights[..., 0]))
     divergence = numerics.divergence(student, teacher, preparation.of_coordinates(temperature))
-    return _kept(where, numerics.fusion_barrier(weights * temperature * temperature * divergence))
+    return _with_zeros(where, numerics.fusion_barrier(weights * temperature * temperature * divergence))

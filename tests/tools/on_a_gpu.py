@@ -22,17 +22,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import rich.console
 import rich.table
 
 from jaxbox import boxes, losses, similarity
 from tests.tools import hlo
 from tests.tools.benchmarks import plain, torch_peers
+from tests.tools.benchmarks.matching import on_the_host, ours, problems
 from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
 from tests.tools.benchmarks.timing import CONTROL, Effort, measure
 
 ROOT = pathlib.Path(__file__).parents[2]
-CORE = "numerics", "geometry", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements", "limits"
+CORE = ["numerics", "geometry", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements"]
+CORE += ["limits", "matching"]
 NAMES = "iou", "giou", "diou", "ciou", "siou"
 COUNT = 10_000_000
 PAIRS = "iou", "giou", "ciou"
@@ -145,6 +148,21 @@ def of_pairwise(names: tuple[str, ...]) -> Iterator[dict[str, object]]:
             yield {"function": name, "program": f"{key} {rows} x {columns}", "microseconds": times[key]}
 
 
+def of_matching() -> Iterator[dict[str, object]]:
+    """Matching 208 images of 300 queries and 100 targets, and whether the pairs are optimal."""
+    for kind in ("random", "first steps", "trained"):
+        costs, where = problems(208, 300, 100, None, kind)
+        call = functools.partial(jax.jit(ours).lower(costs, where).compile(), *jax.device_put((costs, where)))
+        totals = [
+            np.take_along_axis(costs, np.asarray(rows)[:, None], axis=1).sum()
+            for rows in (call(), on_the_host(costs, where))
+        ]
+        if not np.isclose(*totals, rtol=1e-5):
+            raise AssertionError(f"The pairs of {kind} costs sum up to {totals[0]}, the best ones to {totals[1]}.")
+        once = measure({"matching": call}, EFFORT)["matching"]
+        yield {"function": "linear_assignment", "program": f"{kind} 208 x (300 x 100)", "microseconds": once}
+
+
 def table_of(record: dict[str, Any]) -> rich.table.Table:
     """The record as it is printed: bytes and times over those of a copy."""
     rate = record["copy"]["bytes a second"]
@@ -184,7 +202,7 @@ def main() -> None:
     record["copy"] = of_copy(options.count)
     record["rows"] = []
     names = tuple(options.names)
-    measurements = [of_losses(names, options.count), of_pairwise(PAIRS)]
+    measurements = [of_losses(names, options.count), of_pairwise(PAIRS), of_matching()]
     if device.platform == "gpu":
         measurements.append(of_torch(names, options.count))
     for measured in measurements:

@@ -14,9 +14,12 @@ TESTS_OF = {
     "_geometry": ["geometry*", "boxes*"],
     "boxes": ["boxes*"],
     "similarity": ["similarity*"],
+    "_assignment": ["matching"],
+    "matching": ["matching"],
     "coders": ["coders*"],
     "reductions": ["reductions*"],
     "costs": ["costs*"],
+    "detectors": ["detectors"],
     "losses": ["distributions*", "classes*", "losses*", "laws_*", "disagreements*"],
 }
 TESTS_OF_ALL = ["guarantees", "compiled", "everywhere"]

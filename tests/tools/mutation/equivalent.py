@@ -13,7 +13,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("_within_reach", "0 -> 1"): "1 is no number that overflows",
     ("_other_length", "< -> <="): "it is called only where the two differ",
     ("_angle_between", "1 -> 2"): "the angle of (2, 0) is that of (1, 0)",
-    ("_coordinates_jvp", "eye dtype= left out"): "`where` takes a number that is not 0 for True",
+    ("_each_alone", "eye dtype= left out"): "`where` takes a number that is not 0 for True",
     (
         "_compare_in_chunks_jvp.one_by_one",
         "pad mode= left out",
