@@ -15,6 +15,8 @@ import numpy as np
 from jax import core, lax
 from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 __all__ = ["all_pairs", "batchwise", "coordinates", "fusion_barrier", "promote", "share_of_the_first"]
@@ -200,9 +202,12 @@ def fusion_barrier(x: jax.Array) -> jax.Array:
 
 
 Form = Callable[..., tuple[jax.Array, ...]]
+KERNELS_SINCE = 0, 10  # version of JAX; with earlier ones there are no kernels
 
 
-def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
+def batchwise(
+    signature: str, *, cpu: Form, default: Form, cuda: Form | None = None, tpu: Form | None = None
+) -> Form:
     """Makes a function of many problems one that each device runs on its own problems.
 
     The leading axes of all arrays are those of the batch. Under `jax.vmap` there is one more of them, so that a loop in
@@ -211,9 +216,12 @@ def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
     the compiler, which has no means to be told there.) The result has no derivative.
 
     Args:
-      signature: the axes that one problem has, such as `nm,n->m`: of the arguments, then of the results.
+      signature: the axes that one problem has, such as `nm,n->m`: of the arguments, then of the results, which are
+        indices and have axes of the first argument.
       cpu: the function, of arrays that all have the same leading axes; the form for a CPU.
       default: the form for everything else.
+      cuda: the form for a GPU of NVIDIA, which may be a kernel.
+      tpu: the form for a TPU on which nothing is spread, or within a `shard_map`; may be a kernel.
 
     Returns:
       The function.
@@ -243,14 +251,61 @@ def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
         )
         return run(*batch), (True,) * len(results)
 
+    kernels = {"cuda": cuda, "tpu": tpu} if jax.__version_info__ >= KERNELS_SINCE else {}
+    forms = {"cpu": cpu} | {platform: form for platform, form in kernels.items() if form is not None}
+
     def alone(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+        if not kernels:
+            return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+        blanks = (_blank(arrays[0], arguments[0], names) for names in results)
+        chosen = {"results": len(results), "forms": tuple(forms.items()), "default": default}
+        return tuple(_by_platform.bind(*arrays, *blanks, **chosen))
 
     def on_its_device(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        parted = functools.partial(_partitioned, leading(arrays[0]), tuple(arguments), tuple(results))
-        return lax.platform_dependent(*arrays, cpu=parted(cpu), tpu=default, default=parted(default))
+        parted = _partitioned(leading(arrays[0]), tuple(arguments), tuple(results), alone)
+        return lax.platform_dependent(*arrays, tpu=alone, default=parted)
 
     return run
+
+
+# `lax.platform_dependent` of one primitive: a form is lowered for its own platform alone, as a kernel has to be, of which
+# other platforms know nothing. Its last operands are blanks, of the type of the results.
+_by_platform = Primitive("by_platform")
+_by_platform.multiple_results = True
+_by_platform.def_abstract_eval(lambda *types, results, **_: types[-results:])
+
+
+@_by_platform.def_impl
+def _by_platform_impl(*arrays, **chosen):
+    with jax.disable_jit(False):
+        return jax.jit(functools.partial(_by_platform.bind, **chosen))(*arrays)
+
+
+def _lowering(platform):
+    def lower(context, *arrays, results, forms, default):
+        def lowered(form):
+            return mlir.lower_fun(lambda *operands: form(*operands[:-results]))(context, *arrays)
+
+        form = dict(forms).get(platform, default)
+        if platform == "cuda" and context.module_context.lowering_parameters.for_export:
+            form = default  # since what Triton makes of a kernel must not be exported, JAX refuses it
+        try:
+            return lowered(form)
+        except RuntimeError:  # a kernel is refused: under a mesh on a TPU, or for a GPU that is not there
+            return lowered(default)
+
+    return lower
+
+
+mlir.register_lowering(_by_platform, _lowering("default"))
+for _platform in ("cpu", "cuda", "tpu"):
+    mlir.register_lowering(_by_platform, _lowering(_platform), platform=_platform)
+
+
+def _blank(array, names, wanted):
+    """Indices with the axes of an array that are wanted, and that vary over devices as it does."""
+    without = tuple(axis - len(names) for axis, name in enumerate(names) if name not in wanted)
+    return jnp.any(array != array, axis=without).astype(np.int32)
 
 
 @functools.cache
