@@ -1,7 +1,7 @@
 """Matching with layers in front of a batch that is spread over eight devices, by every way of spreading it.
 
-Run with eight host devices. Prints JSON: for each way whether the pairs differ from those of one device, and what
-crosses between devices in the compiled program.
+Run with eight host devices. Prints JSON: for each way whether the pairs differ from those of one device, what crosses
+between devices in the compiled program, and whether the same program for TPUs has a kernel.
 """
 
 import json
@@ -54,14 +54,16 @@ def main():
     wanted = jax.jit(match)(costs, where)
     results = {}
 
-    def record(way, found, text=""):
+    def record(way, found, text="", for_tpu=""):
         differs = any(np.any(np.asarray(one) != other) for one, other in zip(found, wanted, strict=True))
         results[way] = {"differs": differs, "collectives": sorted(set(re.findall(COLLECTIVE, text)))}
+        results[way]["kernels for a TPU"] = for_tpu.count("@tpu_custom_call")
 
     for way, function, arguments, mesh in ways(costs, where):
         with set_mesh(mesh):
             program = jax.jit(function).lower(*arguments).compile()
-            record(way, program(*arguments), program.as_text())
+            for_tpu = jax.jit(function).trace(*arguments).lower(lowering_platforms=("tpu",)).as_text()
+            record(way, program(*arguments), program.as_text(), for_tpu)
     parts = [np.moveaxis(array.reshape(3, 8, 2, *array.shape[2:]), 1, 0) for array in (costs, where)]
     found = [np.moveaxis(np.asarray(side), 0, 1) for side in jax.pmap(match)(*parts)]
     record("pmap", [side.reshape(3, 16, -1) for side in found])

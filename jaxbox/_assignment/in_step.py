@@ -12,7 +12,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbox._assignment.paths import Access, Costs, Paths, by_comparison, by_index, next_agent, prices_after, scan, start
+from jaxbox._assignment.paths import (
+    Access,
+    Costs,
+    Paths,
+    by_comparison,
+    by_index,
+    next_agent,
+    prices_after,
+    scan,
+    start,
+)
 from jaxbox._assignment.problems import INDEX, Problems, Scale, filled, without_forbidden
 
 __all__ = ["Start", "State", "begun", "finished", "first_state", "solve", "step"]

@@ -1,8 +1,8 @@
-"""A kernel for TPUs by way of Mosaic: as many problems in step as a core holds the costs of.
+"""A kernel for TPUs by way of Mosaic: a block of problems in step, the costs of which a core holds.
 
-A reduction takes a TPU much longer than arithmetic, so one serves many problems, which are the rows of each array. Costs
-stay in the memory of the core and are made finite as they are read, a row of each problem at a time. A value of a row is
-picked by comparing places, since vectors have no address. Who wants what is found before, by XLA.
+A reduction takes a TPU much longer than arithmetic, so one serves all problems of a block, which are the rows of each
+array. Costs are made finite as they are read, a row of each problem at a time. Vectors have no address: a value of a
+row is picked by comparing places. Who wants what is found by XLA before, all problems at once.
 """
 
 from __future__ import annotations
@@ -20,50 +20,62 @@ from jaxbox._assignment.problems import INDEX, Problems, Scale
 
 __all__ = ["solve"]
 
-BYTES = 8 * 2**20  # of the costs that a core holds; there are two such buffers
-PROBLEMS = 128  # in step, at most
-SUBLANES, LANES = 8, 128  # of a register
-EXACT = 2**24  # below it float32 holds all integers
+BYTES = 10 * 2**20  # of the costs of a block; a kernel has 16 MiB on every TPU
+PROBLEMS = 128  # of a block, at most: the kernel names each
+SUBLANES, LANES = 8, 128
+EXACT = 2**24  # up to which float32 holds each integer
 
 
 def solve(problems: Problems, *, interpret: bool = False) -> tuple[jax.Array, jax.Array]:
-    """Solves a batch of problems; in step by XLA, where they are in double precision, too large, or of sizes not known.
+    """Solves a batch of problems; without the kernel if they are too large, of sizes not known, or in double precision.
 
     Args:
       problems: the batch.
-      interpret: whether the kernel is run step by step, for a test on a CPU.
+      interpret: whether the kernel is run by XLA, for a test on a CPU.
 
     Returns:
       The task of each agent, `[B, A]`, T if it has none, and the agent of each task, `[B, T]`.
     """
     batch, agents, tasks = problems.sizes
-    if not all(isinstance(size, int) for size in problems.sizes) or problems.dtype != np.float32:
+    is_known = all(isinstance(size, int) for size in problems.sizes)
+    if not is_known or 4 * tasks > EXACT or problems.dtype != np.float32:
         return in_step.solve(problems)
     fitting = BYTES // (4 * _up_to(agents, SUBLANES) * _up_to(tasks, LANES)) // SUBLANES * SUBLANES
-    if fitting == 0 or 4 * tasks > EXACT:
+    if fitting == 0:
         return in_step.solve(problems)
-    from jax.experimental import pallas  # which takes longer to import than all the rest
-    from jax.experimental.pallas import tpu
+    from jax.experimental import pallas
+    from jax.experimental.pallas import tpu  # these take longer to import than the package
 
-    begun = in_step.begun(problems)
-    at_once = _shared_out(batch, min(fitting, PROBLEMS))
-    costs = problems.costs if problems.agent_axis == 1 else jnp.swapaxes(problems.costs, 1, 2)
-    numbers = [number[:, None] for number in (begun.scale.root, begun.scale.forced, begun.scale.forbidden)]
-    arrays = [*numbers, begun.prices, begun.agent_of, begun.waits.astype(INDEX)]
-    missing = -batch % at_once
-    given = [jnp.pad(array, ((0, missing), (0, 0))) for array in arrays]  # where nobody waits
-    rows = [pallas.BlockSpec((at_once, array.shape[1]), lambda block: (block, 0)) for array in arrays]
+    scale, prices, agent_of, waits = in_step.begun(problems)
+    blocks = -(-batch // min(fitting, PROBLEMS))
+    together = _up_to(-(-batch // blocks), SUBLANES)
+    costs = problems.costs.astype(problems.dtype)
+    costs = costs if problems.agent_axis == 1 else jnp.swapaxes(costs, 1, 2)
+    numbers = (number[:, None] for number in (scale.root, scale.forced, scale.forbidden))
+    # Nobody waits in the problems that fill the last block.
+    arrays = [
+        jnp.pad(array, ((0, blocks * together - batch), (0, 0)))
+        for array in (*numbers, prices, agent_of, waits.astype(INDEX))
+    ]
+    in_one_buffer = pallas.Buffered(1)  # the next block is read once this one is solved, which takes much longer
+    of_problem, of_agents, of_tasks = (
+        pallas.BlockSpec((together, size), lambda block: (block, 0)) for size in (1, agents, tasks)
+    )
     solved = pallas.pallas_call(
-        functools.partial(_kernel, (at_once, agents, tasks)),
-        out_shape=jax.eval_shape(lambda x: x, given[4]),
-        grid=((batch + missing) // at_once,),
-        in_specs=[pallas.BlockSpec((at_once, agents, tasks), lambda block: (block, 0, 0)), *rows],
-        out_specs=rows[4],
-        scratch_shapes=[tpu.VMEM((at_once, tasks), jnp.float32)],
-        compiler_params=tpu.CompilerParams(vmem_limit_bytes=6 * BYTES),
+        functools.partial(_kernel, agents),
+        out_shape=jax.eval_shape(lambda x: x, arrays[4]),
+        grid=(blocks,),
+        in_specs=[
+            pallas.BlockSpec((together, agents, tasks), lambda block: (block, 0, 0), pipeline_mode=in_one_buffer),
+            *[of_problem] * 3,
+            *[of_tasks] * 2,
+            of_agents,
+        ],
+        out_specs=of_tasks,
+        scratch_shapes=[tpu.VMEM((together, tasks), problems.dtype)],
         interpret=interpret,
         name="linear_assignment",
-    )(costs.astype(jnp.float32), *given)
+    )(costs, *arrays)
     return in_step.finished(problems, solved[:batch])
 
 
@@ -72,29 +84,32 @@ def _up_to(size: int, of: int) -> int:
     return -(-size // of) * of
 
 
-def _shared_out(batch: int, at_most: int) -> int:
-    """How many problems at once: blocks of equal size, as few as there can be."""
-    blocks = -(-batch // at_most)
-    return _up_to(-(-batch // blocks), SUBLANES)
-
-
-def _kernel(sizes, costs_ref, root_ref, forced_ref, forbidden_ref, prices_ref, given_ref, waits_ref, out_ref, row_ref):
+def _kernel(
+    agents: int,
+    costs,
+    root,
+    forced,
+    forbidden,
+    prices,
+    agent_of,
+    waits,
+    solved,
+    rows,
+) -> None:
+    """Solves a block of problems; its arrays lie in the memory of the core."""
     from jax.experimental import pallas
 
-    problems, agents, tasks = sizes
     access = by_comparison(keepdims=True)
 
     def row(agent: jax.Array) -> jax.Array:
-        for problem in range(problems):
-            its_agent = pallas.ds(agent[problem, 0], 1)
-            row_ref[problem : problem + 1, :] = costs_ref[problem, its_agent, :]
-        return Scale(root_ref[...], forced_ref[...], forbidden_ref[...], forbidden_ref[...]).finite(row_ref[...])
+        for problem in range(rows.shape[0]):
+            rows[problem : problem + 1, :] = costs[problem, pallas.ds(agent[problem, 0], 1), :]
+        return Scale(root[...], forced[...], forbidden[...], forbidden[...]).finite(rows[...])
 
-    costs = Costs(row, lambda row, _, task: access.pick(row, task), agents)
-    waits = lambda: waits_ref[...] > 0
+    of_agents = Costs(row, lambda row, _, task: access.pick(row, task), agents)
     state = lax.while_loop(
         lambda state: jnp.min(state.agent) < agents,
-        lambda state: in_step.step(costs, access, waits(), state),
-        in_step.first_state(prices_ref[...], given_ref[...], waits()),
+        lambda state: in_step.step(of_agents, access, waits[...] > 0, state),
+        in_step.first_state(prices[...], agent_of[...], waits[...] > 0),
     )
-    out_ref[...] = state.agent_of
+    solved[...] = state.agent_of

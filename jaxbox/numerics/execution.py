@@ -205,9 +205,7 @@ Form = Callable[..., tuple[jax.Array, ...]]
 KERNELS_SINCE = 0, 10  # version of JAX; with earlier ones there are no kernels
 
 
-def batchwise(
-    signature: str, *, cpu: Form, default: Form, cuda: Form | None = None, tpu: Form | None = None
-) -> Form:
+def batchwise(signature: str, *, cpu: Form, default: Form, cuda: Form | None = None, tpu: Form | None = None) -> Form:
     """Makes a function of many problems one that each device runs on its own problems.
 
     The leading axes of all arrays are those of the batch. Under `jax.vmap` there is one more of them, so that a loop in
@@ -268,16 +266,18 @@ def batchwise(
     return run
 
 
-# `lax.platform_dependent` of one primitive: a form is lowered for its own platform alone, as a kernel has to be, of which
-# other platforms know nothing. Its last operands are blanks, of the type of the results.
+# As `lax.platform_dependent`, but each form is lowered for its own platform alone, as a kernel has to be: that function
+# lowers every branch for every platform of a program for several. The last operands are blanks, which have the types of
+# the results.
 _by_platform = Primitive("by_platform")
 _by_platform.multiple_results = True
 _by_platform.def_abstract_eval(lambda *types, results, **_: types[-results:])
 
 
 @_by_platform.def_impl
-def _by_platform_impl(*arrays, **chosen):
+def _by_platform_impl(*arrays, results, forms, default):
     with jax.disable_jit(False):
+        chosen = {"results": results, "forms": forms, "default": default}
         return jax.jit(functools.partial(_by_platform.bind, **chosen))(*arrays)
 
 
