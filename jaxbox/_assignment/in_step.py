@@ -124,12 +124,12 @@ def _wishes_and_scale(problems: Problems) -> tuple[jax.Array, Scale]:
     finite = allowed & (costs > -jnp.inf)
     known = jnp.where(allowed, costs, jnp.inf)
     numbers = lax.broadcasted_iota(INDEX, costs.shape, axis)
-    is_lowest = allowed & (known == jnp.min(known, axis=axis, keepdims=True))
+    lowest = jnp.min(known, axis=axis, keepdims=True)
+    is_lowest = allowed & (known == lowest)
     scale = Scale.of(
         jnp.min(jnp.where(finite, costs, jnp.inf), axis=(1, 2)),
         jnp.max(jnp.where(finite, costs, -jnp.inf), axis=(1, 2)),
-        jnp.any(allowed & ~finite, axis=(1, 2)),
-        jnp.any(takes_part & ~allowed, axis=(1, 2)),
+        jnp.any(lowest == -jnp.inf, axis=(1, 2)),
         agents,
     )
     return jnp.min(jnp.where(is_lowest, numbers, tasks), axis=axis), scale

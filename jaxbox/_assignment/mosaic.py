@@ -51,7 +51,7 @@ def solve(problems: Problems, *, interpret: bool = False) -> tuple[jax.Array, ja
     together = _up_to(-(-batch // blocks), SUBLANES)
     costs = problems.costs.astype(problems.dtype)
     costs = costs if problems.agent_axis == 1 else jnp.swapaxes(costs, 1, 2)
-    numbers = (number[:, None] for number in (scale.root, scale.forced, scale.forbidden))
+    numbers = (number[:, None] for number in scale)
     # Nobody waits in the problems that fill the last block.
     arrays = [
         jnp.pad(array, ((0, blocks * together - batch), (0, 0)))
@@ -63,7 +63,7 @@ def solve(problems: Problems, *, interpret: bool = False) -> tuple[jax.Array, ja
     )
     solved = pallas.pallas_call(
         functools.partial(_kernel, agents),
-        out_shape=jax.eval_shape(lambda x: x, arrays[4]),
+        out_shape=jax.eval_shape(lambda x: x, arrays[4]),  # which says, too, over which devices it varies
         grid=(blocks,),
         in_specs=[
             pallas.BlockSpec((together, agents, tasks), lambda block: (block, 0, 0), pipeline_mode=in_one_buffer),
@@ -104,7 +104,7 @@ def _kernel(
     def row(agent: jax.Array) -> jax.Array:
         for problem in range(rows.shape[0]):
             rows[problem : problem + 1, :] = costs[problem, pallas.ds(agent[problem, 0], 1), :]
-        return Scale(root[...], forced[...], forbidden[...], forbidden[...]).finite(rows[...])
+        return Scale(root[...], forced[...], forbidden[...]).finite(rows[...])
 
     of_agents = Costs(row, lambda row, _, task: access.pick(row, task), agents)
     state = lax.while_loop(

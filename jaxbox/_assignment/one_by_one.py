@@ -44,7 +44,7 @@ def solve(problems: Problems) -> tuple[jax.Array, jax.Array]:
     waits, agent_of = problems.agents & ~(has_wish & (wish < tasks)), agent_of[:, :tasks]
 
     def serve_all() -> tuple[jax.Array, jax.Array]:
-        scale = _scale(problems, lowest)
+        scale, forbids = _scale_and_forbids(problems, lowest)
 
         def visit(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             unsolved, agent_of = state
@@ -53,7 +53,7 @@ def solve(problems: Problems) -> tuple[jax.Array, jax.Array]:
             return unsolved.at[problem].set(False), agent_of.at[problem].set(solved)
 
         found = lax.while_loop(lambda state: jnp.any(state[0]), visit, (jnp.any(waits, axis=1), agent_of))[1]
-        kept = lax.cond(jnp.any(scale.forbids), lambda: without_forbidden(problems, found), lambda: found)
+        kept = lax.cond(jnp.any(forbids), lambda: without_forbidden(problems, found), lambda: found)
         return _first_that_names(kept, agents)[:, :agents], kept
 
     return lax.cond(jnp.any(waits), serve_all, lambda: (wish, agent_of))
@@ -89,8 +89,8 @@ def _wishes(problems: Problems) -> tuple[jax.Array, jax.Array]:
     return jnp.where(problems.agents, wish, tasks), jnp.where(problems.agents, lowest, jnp.inf)
 
 
-def _scale(problems: Problems, lowest: jax.Array) -> Scale:
-    """The scale of each problem, `[B]`, where `lowest` is the lowest cost of each agent."""
+def _scale_and_forbids(problems: Problems, lowest: jax.Array) -> tuple[Scale, jax.Array]:
+    """The scale of each problem, `[B]`, and whether it forbids a pair; `lowest` is the lowest cost of each agent."""
 
     def visit(_: jax.Array, costs: jax.Array, carry: Carry) -> Carry:
         least, most, forbids = carry
@@ -100,13 +100,13 @@ def _scale(problems: Problems, lowest: jax.Array) -> Scale:
     take_part, dtype = problems.agents, problems.dtype
     nothing = (filled(take_part, jnp.inf, dtype), filled(take_part, -jnp.inf, dtype), filled(take_part, False, bool))
     least, most, forbids = _over_tasks(problems, visit, nothing)
-    return Scale.of(
+    scale = Scale.of(
         jnp.min(jnp.where(take_part, least, jnp.inf), axis=1),
         jnp.max(jnp.where(take_part, most, -jnp.inf), axis=1),
         jnp.any(take_part & (lowest == -jnp.inf), axis=1),
-        jnp.any(take_part & forbids, axis=1),
         problems.sizes[1],
     )
+    return scale, jnp.any(take_part & forbids, axis=1)
 
 
 def _first_that_names(named: jax.Array, count: int) -> jax.Array:

@@ -49,14 +49,14 @@ def solve(problems: Problems, *, interpret: bool = False) -> tuple[jax.Array, ja
     )
     solved = pallas.pallas_call(
         functools.partial(_kernel, problems.agent_axis, (agents, tasks)),
-        out_shape=jax.eval_shape(lambda x: x, agent_of),
+        out_shape=jax.eval_shape(lambda x: x, agent_of),  # which says, too, over which devices it varies
         grid=(batch,),
         in_specs=[of_costs, *[of_problem] * 3, of_tasks, of_tasks, of_agents],
         out_specs=of_tasks,
         compiler_params=triton.CompilerParams(num_warps=max(1, _padded(tasks) // TASKS_OF_A_WARP)),
         interpret=interpret,
         name="linear_assignment",
-    )(problems.costs, scale.root, scale.forced, scale.forbidden, prices, agent_of, waits.astype(INDEX))
+    )(problems.costs, *scale, prices, agent_of, waits.astype(INDEX))
     return in_step.finished(problems, solved)
 
 
@@ -83,7 +83,7 @@ def _kernel(
 
     every_agent, every_task = (pallas.ds(0, _padded(size)) for size in sizes)
     is_agent, is_task = (jnp.arange(_padded(size)) < size for size in sizes)
-    scale, access = Scale(root[0], forced[0], forbidden[0], forbidden[0]), by_comparison(keepdims=False)
+    scale, access = Scale(root[0], forced[0], forbidden[0]), by_comparison(keepdims=False)
 
     def row(agent: jax.Array) -> jax.Array:
         place = (agent, every_task) if agent_axis == 1 else (every_task, agent)
