@@ -2,6 +2,7 @@
 
 import functools
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -125,6 +126,13 @@ def test_an_export_for_a_gpu_needs_no_permission():  # which JAX wants for what 
     assert not re.search(
         IN_A_PROGRAM["cuda"], export.export(jax.jit(match), platforms=("cuda",))(*batch()).mlir_module()
     )
+
+
+def test_gpus_before_ampere_have_no_kernel():
+    t4, a100, h100 = (types.SimpleNamespace(compute_capability=capability) for capability in ("7.5", "8.0", "9.0"))
+    assert execution._all_have_triton([a100, h100])
+    assert not execution._all_have_triton([t4])
+    assert execution._all_have_triton([])
 
 
 def test_without_jit_a_form_is_chosen_too():

@@ -203,6 +203,7 @@ def fusion_barrier(x: jax.Array) -> jax.Array:
 
 Form = Callable[..., tuple[jax.Array, ...]]
 KERNELS_SINCE = 0, 10  # version of JAX; with earlier ones there are no kernels
+OLDEST_WITH_TRITON = 8.0  # compute capability
 
 
 def batchwise(signature: str, *, cpu: Form, default: Form, cuda: Form | None = None, tpu: Form | None = None) -> Form:
@@ -287,8 +288,10 @@ def _lowering(platform):
             return mlir.lower_fun(lambda *operands: form(*operands[:-results]))(context, *arrays)
 
         form = dict(forms).get(platform, default)
-        if platform == "cuda" and context.module_context.lowering_parameters.for_export:
-            form = default  # since what Triton makes of a kernel must not be exported, JAX refuses it
+        # An export of what Triton makes of a kernel is refused by JAX, since later versions might not run it.
+        is_exported = context.module_context.lowering_parameters.for_export
+        if platform == "cuda" and (is_exported or not _all_have_triton(_gpus())):
+            form = default
         try:
             return lowered(form)
         except RuntimeError:  # a kernel is refused: under a mesh on a TPU, or for a GPU that is not there
@@ -300,6 +303,19 @@ def _lowering(platform):
 mlir.register_lowering(_by_platform, _lowering("default"))
 for _platform in ("cpu", "cuda", "tpu"):
     mlir.register_lowering(_by_platform, _lowering(_platform), platform=_platform)
+
+
+def _gpus():
+    """The GPUs of NVIDIA that are here; none where a program is compiled for others."""
+    try:
+        return jax.local_devices(backend="cuda")
+    except RuntimeError:
+        return []
+
+
+def _all_have_triton(gpus):
+    """Whether XLA compiles what is written for Triton: it refuses to for GPUs before Ampere."""
+    return all(float(gpu.compute_capability) >= OLDEST_WITH_TRITON for gpu in gpus)
 
 
 def _blank(array, names, wanted):
