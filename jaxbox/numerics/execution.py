@@ -258,7 +258,7 @@ def batchwise(signature: str, *, cpu: Form, default: Form, cuda: Form | None = N
             return lax.platform_dependent(*arrays, cpu=cpu, default=default)
         blanks = (_blank(arrays[0], arguments[0], names) for names in results)
         chosen = {"results": len(results), "forms": tuple(forms.items()), "default": default}
-        return tuple(_by_platform.bind(*arrays, *blanks, **chosen))
+        return tuple(_form_of_platform.bind(*arrays, *blanks, **chosen))
 
     def on_its_device(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         parted = _partitioned(leading(arrays[0]), tuple(arguments), tuple(results), alone)
@@ -270,16 +270,16 @@ def batchwise(signature: str, *, cpu: Form, default: Form, cuda: Form | None = N
 # As `lax.platform_dependent`, but each form is lowered for its own platform alone, as a kernel has to be: that function
 # lowers every branch for every platform of a program for several. The last operands are blanks, which have the types of
 # the results.
-_by_platform = Primitive("by_platform")
-_by_platform.multiple_results = True
-_by_platform.def_abstract_eval(lambda *types, results, **_: types[-results:])
+_form_of_platform = Primitive("form_of_platform")
+_form_of_platform.multiple_results = True
+_form_of_platform.def_abstract_eval(lambda *types, results, **_: types[-results:])
 
 
-@_by_platform.def_impl
-def _by_platform_impl(*arrays, results, forms, default):
+@_form_of_platform.def_impl
+def _form_of_platform_impl(*arrays, results, forms, default):
     with jax.disable_jit(False):
         chosen = {"results": results, "forms": forms, "default": default}
-        return jax.jit(functools.partial(_by_platform.bind, **chosen))(*arrays)
+        return jax.jit(functools.partial(_form_of_platform.bind, **chosen))(*arrays)
 
 
 def _lowering(platform):
@@ -300,9 +300,9 @@ def _lowering(platform):
     return lower
 
 
-mlir.register_lowering(_by_platform, _lowering("default"))
+mlir.register_lowering(_form_of_platform, _lowering("default"))
 for _platform in ("cpu", "cuda", "tpu"):
-    mlir.register_lowering(_by_platform, _lowering(_platform), platform=_platform)
+    mlir.register_lowering(_form_of_platform, _lowering(_platform), platform=_platform)
 
 
 def _gpus():
