@@ -9,10 +9,13 @@ from lower layers than its own, and is imported when it is first asked for:
     1      boxes                  what a box is: layouts, measures, edits
     1      _assignment            how the assignment problem is solved
     2      _geometry              the terms that the formulas of two boxes are made of
+    2      coders                 boxes to numbers that a network predicts, and back
     2      matching               which target each prediction answers for: arrays only
     3      similarity             iou, giou and their kin: they broadcast, and higher is better
     4      losses                 one value a box
-    4      reductions             masked and weighted sums and means of these
+    4      costs                  what a prediction costs for a target, for a matching
+    4      reductions             masked and weighted sums and means of losses, and what to divide by
+    5      detectors              the whole losses of detectors
     5      simulation             regress boxes under a loss: the experiment of the DIoU paper
     5      plots                  pictures, for which matplotlib is imported when one is drawn
     6      demo                   the `jaxbox` command
@@ -24,6 +27,9 @@ import importlib
 TYPE_CHECKING = False  # as in `typing`, whose import takes longer than all else here
 if TYPE_CHECKING:
     from jaxbox import boxes as boxes
+    from jaxbox import coders as coders
+    from jaxbox import costs as costs
+    from jaxbox import detectors as detectors
     from jaxbox import losses as losses
     from jaxbox import matching as matching
     from jaxbox import numerics as numerics
@@ -34,7 +40,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["boxes", "losses", "matching", "numerics", "plots", "reductions", "similarity", "simulation"]
+__all__ = [
+    "boxes",
+    "coders",
+    "costs",
+    "losses",
+    "matching",
+    "numerics",
+    "plots",
+    "reductions",
+    "similarity",
+    "simulation",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -87,8 +87,17 @@ def _split(boxes: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
     return jnp.stack(coordinates[:n]), jnp.stack(coordinates[n:])
 
 
-def _join(first: jax.Array, second: jax.Array) -> jax.Array:
-    return jnp.moveaxis(jnp.concatenate([first, second]), 0, -1)
+def _axes(boxes: jax.Array | np.ndarray) -> list[tuple[jax.Array, jax.Array]]:
+    """For each axis of space its number of the first half and that of the second one, in float32 or float64."""
+    (coordinates,) = numerics.coordinates(boxes)
+    n = len(coordinates) // 2
+    return list(zip(coordinates[:n], coordinates[n:], strict=True))
+
+
+def _join(axes: Iterable[tuple[jax.Array, jax.Array]]) -> jax.Array:
+    """Boxes of two numbers an axis of space: the inverse of `_axes`."""
+    first, second = zip(*axes, strict=True)
+    return numerics.together((*first, *second))
 
 
 @_of_boxes()
@@ -101,8 +110,7 @@ def xywh_to_xyxy(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       Low corner, then high corner, `[..., 2n]`.
     """
-    low, sides = _split(boxes)
-    return _join(low, low + sides)
+    return _join((low, low + side) for low, side in _axes(boxes))
 
 
 @_of_boxes()
@@ -115,8 +123,7 @@ def xyxy_to_xywh(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       Low corner, then sides, `[..., 2n]`.
     """
-    low, high = _split(boxes)
-    return _join(low, high - low)
+    return _join((low, high - low) for low, high in _axes(boxes))
 
 
 @_of_boxes()
@@ -129,8 +136,7 @@ def cxcywh_to_xyxy(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       Low corner, then high corner, `[..., 2n]`.
     """
-    middle, sides = _split(boxes)
-    return _join(middle - sides / 2, middle + sides / 2)
+    return _join((middle - side / 2, middle + side / 2) for middle, side in _axes(boxes))
 
 
 @_of_boxes()
@@ -143,8 +149,7 @@ def xyxy_to_cxcywh(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       Center, then sides, `[..., 2n]`.
     """
-    low, high = _split(boxes)
-    return _join((low + high) / 2, high - low)
+    return _join(((low + high) / 2, high - low) for low, high in _axes(boxes))
 
 
 @_of_boxes()
@@ -157,8 +162,7 @@ def yxyx_to_xyxy(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       The same corners with their first axis first, `[..., 2n]`.
     """
-    low, high = _split(boxes)
-    return _join(low[::-1], high[::-1])
+    return _join(reversed(_axes(boxes)))
 
 
 @_of_boxes()
@@ -191,9 +195,8 @@ def normalized_to_absolute(
     Raises:
       ValueError: if `image_size` does not have `n` numbers.
     """
-    low, high = _split(boxes)
-    size = _before(low, jnp.moveaxis(jnp.asarray(image_size), -1, 0)[::-1])
-    return _join(low * size, high * size)
+    sizes = _along_axes(image_size)
+    return _join((low * size, high * size) for (low, high), size in zip(_axes(boxes), sizes, strict=True))
 
 
 @_of_boxes()
@@ -213,14 +216,13 @@ def absolute_to_normalized(
     Raises:
       ValueError: if `image_size` does not have `n` numbers.
     """
-    low, high = _split(boxes)
-    size = _before(low, jnp.moveaxis(jnp.asarray(image_size), -1, 0)[::-1])
-    return _join(low / size, high / size)
+    sizes = _along_axes(image_size)
+    return _join((low / size, high / size) for (low, high), size in zip(_axes(boxes), sizes, strict=True))
 
 
-def _before(halves: jax.Array, numbers: jax.Array) -> jax.Array:
-    """Numbers `[n]`, or with an axis for each one of the boxes, in a shape that goes with halves `[n, ...]`."""
-    return numbers if numbers.ndim == halves.ndim else numbers.reshape(-1, *(1,) * (halves.ndim - 1))
+def _along_axes(image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]) -> list[jax.Array]:
+    """The size of images along each axis of space, `()` or one an image."""
+    return list(jnp.moveaxis(jnp.asarray(image_size), -1, 0))[::-1]
 
 
 @_of_boxes()
@@ -233,8 +235,7 @@ def sides(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       Lengths in the unit of the boxes, `[..., n]`.
     """
-    low, high = _split(boxes)
-    return jnp.moveaxis(high - low, 0, -1)
+    return numerics.together(high - low for low, high in _axes(boxes))
 
 
 @_of_boxes()
@@ -250,8 +251,7 @@ def area(boxes: jax.Array | np.ndarray) -> jax.Array:
     Gradient:
       That of the product of the sides; a side of exactly 0 can grow, a negative one has derivative 0.
     """
-    low, high = _split(boxes)
-    return numerics.product(map(numerics.positive_part, high - low))
+    return numerics.product(numerics.positive_part(high - low) for low, high in _axes(boxes))
 
 
 @_of_boxes()
@@ -264,8 +264,7 @@ def center(boxes: jax.Array | np.ndarray) -> jax.Array:
     Returns:
       Points in the unit of the boxes, `[..., n]`.
     """
-    low, high = _split(boxes)
-    return jnp.moveaxis((low + high) / 2, 0, -1)
+    return numerics.together((low + high) / 2 for low, high in _axes(boxes))
 
 
 @_of_boxes(factor=_checks.FINITE)
@@ -279,10 +278,10 @@ def scale(boxes: jax.Array | np.ndarray, factor: float | jax.Array | np.ndarray)
     Returns:
       Boxes with the same centers, `[..., 2n]`.
     """
-    low, high = _split(boxes)
-    factor = jnp.asarray(factor, low.dtype)
-    margin = (high - low) * ((factor[None] if factor.ndim else factor) - 1) / 2
-    return _join(low - margin, high + margin)
+    axes = _axes(boxes)
+    factor = jnp.asarray(factor, axes[0][0].dtype)
+    margins = [(high - low) * (factor - 1) / 2 for low, high in axes]
+    return _join((low - margin, high + margin) for (low, high), margin in zip(axes, margins, strict=True))
 
 
 @_of_boxes(window="window")
@@ -301,9 +300,10 @@ def clip(boxes: jax.Array | np.ndarray, window: jax.Array | np.ndarray) -> jax.A
       1 for a coordinate inside the window, 0 outside, 1/2 on its edge.
     """
     boxes, window = numerics.promote(boxes, window)
-    low, high = _split(boxes)
-    window_low, window_high = (_before(low, half) for half in _split(window))
-    return _join(jnp.clip(low, window_low, window_high), jnp.clip(high, window_low, window_high))
+    limits = _axes(window)
+    return _join(
+        (jnp.clip(low, *ends), jnp.clip(high, *ends)) for (low, high), ends in zip(_axes(boxes), limits, strict=True)
+    )
 
 
 @_of_boxes()
@@ -319,8 +319,7 @@ def canonicalize(boxes: jax.Array | np.ndarray) -> jax.Array:
     Gradient:
       That of a permutation; one half each where two coordinates coincide.
     """
-    first, second = _split(boxes)
-    return _join(numerics.minimum(first, second), numerics.maximum(first, second))
+    return _join((numerics.minimum(first, second), numerics.maximum(first, second)) for first, second in _axes(boxes))
 
 
 @_of_boxes()

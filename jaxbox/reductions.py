@@ -25,7 +25,7 @@ from jax import core, lax
 
 from jaxbox import _checks, numerics
 
-__all__ = ["update_mean", "weighted_mean", "weighted_sum"]
+__all__ = ["normalizer", "update_mean", "weighted_mean", "weighted_sum"]
 
 
 def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
@@ -42,6 +42,17 @@ def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Gi
         given["momentum"] = _checks.option("momentum", given["momentum"], _checks.BETWEEN_0_AND_1, (), dtype)
         given["mean"] = _mean(given["mean"])
     return _axes(given, values.shape)
+
+
+def _check_counts(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
+    counts = _checks.array_of("counts", given["counts"])
+    if counts.dtype != bool and not jnp.issubdtype(counts.dtype, jnp.integer):
+        counts = _checks.floats("counts", counts)
+    given["counts"] = counts
+    if "least" not in untouched:
+        dtype = _checks.dtype_to_compute_in([counts])
+        given["least"] = _checks.option("least", given["least"], _checks.NOT_NEGATIVE, (), dtype)
+    return _axes(given, counts.shape)
 
 
 def _weights(value: object, shape: _checks.Shape) -> jax.Array | np.ndarray:
@@ -166,6 +177,45 @@ def weighted_mean(
     values, weights = _masked(values, weights, where)
     divisor = numerics.maximum(_total(weights, axis, axis_name), at_least)
     return numerics.divide(_total(weights * values, axis, axis_name), divisor)
+
+
+@_checks.checked(_check_counts)
+def normalizer(
+    counts: jax.Array | np.ndarray,
+    *,
+    axis: int | Sequence[int] | None = None,
+    axis_name: str | tuple[str, ...] | None = None,
+    least: float | jax.Array | np.ndarray = 1.0,
+) -> jax.Array:
+    """What detectors divide the sum of a loss by: the number of targets, averaged over the devices, but at least 1.
+
+    Each device divides its own sum by it, and the mean over the devices of what they get, or of its gradient, is the
+    sum over all divided by the count over all. Where that count is below the number of devices, `least` makes it larger
+    than one device would have it; `least=1 / lax.psum(1, axis_name)` makes it the same.
+
+    Args:
+      counts: a mask of the targets, their numbers, or weights, `[...]`.
+      axis: the axes to sum over, all by default.
+      axis_name: names of the mapped axes to average over, inside `shard_map` or `pmap`. Under `jit` arrays are global,
+        and nothing is to be averaged.
+      least: the least result, not negative; may be traced.
+
+    Returns:
+      The larger of `least` and the mean over the devices of the sum: a scalar, or an array of the axes that are left,
+      of floating point.
+
+    Raises:
+      ValueError: if an axis does not fit the counts, or `least` is negative.
+
+    Gradient:
+      Of weights, 1 over the number of devices where the sum is larger than `least`.
+    """
+    if jnp.issubdtype(counts.dtype, jnp.floating):
+        (counts,) = numerics.promote(counts)
+        total = jnp.sum(numerics.fusion_barrier(counts), axis=axis)
+    else:
+        total = jnp.sum(counts, axis=axis, dtype=jnp.int32).astype(jnp.float32)
+    return numerics.maximum(total if axis_name is None else lax.pmean(total, axis_name), least)
 
 
 @_checks.checked(_check)

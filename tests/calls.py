@@ -5,8 +5,9 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from jax import lax
 
-from jaxbox import boxes, losses, matching, reductions, similarity
+from jaxbox import boxes, coders, costs, losses, matching, reductions, similarity
 from tests import cases
 
 OPTIONS = {
@@ -75,10 +76,47 @@ def masked_matrix(a, b):
     return similarity.pairwise(similarity.giou)(a, b, where=(boxes.sides(a)[..., 0] < 1, boxes.sides(b)[..., 1] < 1))
 
 
+def normalizer(counts, axis_name=None):
+    """As a sum over the devices, which is what one of them has."""
+    devices = 1 if axis_name is None else lax.psum(1, axis_name)
+    return devices * reductions.normalizer(counts, axis_name=axis_name, least=1.0 / devices)
+
+
 OF_DISTRIBUTIONS = [
     Call("losses.distribution_focal_loss", losses.distribution_focal_loss, ((None, 9), NUMBER)),
-    Call("losses.expected_bin", losses.expected_bin, ((None, 9),)),
     Call("losses.uncertain_l1_loss", losses.uncertain_l1_loss, (BOX, BOX, BOX)),
+]
+LOGITS, POINT = (None, 9), (None, 2)
+OF_CLASSES = [
+    Call("losses.focal_loss", losses.focal_loss, (LOGITS, LOGITS)),
+    *(
+        Call(f"losses.{name}", getattr(losses, name), (LOGITS, LOGITS, NUMBER))
+        for name in losses.classes.__all__
+        if name != "focal_loss"
+    ),
+]
+CODERS = [
+    Call("coders.encode_deltas", coders.encode_deltas, (BOX, BOX)),
+    Call("coders.decode_deltas", coders.decode_deltas, (BOX, BOX)),
+    Call("coders.encode_distances", coders.encode_distances, (BOX, POINT)),
+    Call("coders.decode_distances", coders.decode_distances, (BOX, POINT)),
+    Call("coders.encode_fine", coders.encode_fine, (BOX, BOX)),
+    Call("coders.decode_fine", coders.decode_fine, (BOX, BOX)),
+    Call("coders.encode_grid", functools.partial(coders.encode_grid, scale=8.0), (BOX, POINT)),
+    Call("coders.decode_grid", functools.partial(coders.decode_grid, scale=8.0), (BOX, POINT)),
+    Call("coders.decode_yolo", functools.partial(coders.decode_yolo, stride=8.0), (BOX, POINT, POINT)),
+    Call("coders.decode_yolov5", functools.partial(coders.decode_yolov5, stride=8.0), (BOX, POINT, POINT)),
+    Call("coders.expected_bin", coders.expected_bin, (LOGITS,)),
+    Call("coders.expected_bin, of values", lambda x: coders.expected_bin(x, np.arange(9, dtype=np.float32)), (LOGITS,)),
+    Call("coders.fractional_bin", lambda x: coders.fractional_bin(x, np.arange(4, dtype=np.float32)), (NUMBER,)),
+]
+WITHOUT_ARRAYS = {"coders.fine_bins", "coders.grid_points"}  # what only makes some
+COSTS = [
+    Call("costs.box_costs", costs.box_costs, (BOX, BOX), is_matrix=True),
+    Call("costs.class_costs", lambda x: costs.class_costs(x, np.array([3, 0, 8, -1])), (LOGITS,)),
+    Call("costs.class_costs, of several", costs.class_costs, (LOGITS, LOGITS), is_matrix=True),
+    Call("costs.class_costs, of images", lambda x: costs.class_costs(x, np.array([3, 0, 8])), ((None, 5, 9),)),
+    Call("costs.focal_costs", costs.focal_costs, (LOGITS,)),
 ]
 MATRICES = [
     Call("similarity.pairwise", similarity.pairwise(similarity.giou), (BOX, BOX), is_matrix=True),
@@ -101,6 +139,7 @@ REDUCTIONS = [
         is_reduction=True,
         has_gradient=False,
     ),
+    Call("reductions.normalizer", normalizer, (NUMBER,), is_reduction=True),
 ]
 
 
@@ -119,13 +158,16 @@ MATCHING = [
         (matching.take, lambda table, boxes: matching.take(boxes, slots_of(table)), (TABLE, (None, 5, 4))),
     ]
 ]
-SPECIAL = {call.name.split(",")[0].split(".")[1] for call in (*OF_DISTRIBUTIONS, *MATRICES, *REDUCTIONS)}
+SPECIAL = {call.name.split(",")[0].split(".")[1] for call in (*OF_DISTRIBUTIONS, *OF_CLASSES, *MATRICES, *REDUCTIONS)}
 CALLS = [
     *(of_pairs(losses, name) for name in losses.__all__ if name not in SPECIAL),
     *OF_DISTRIBUTIONS,
+    *OF_CLASSES,
     *(of_pairs(similarity, name) for name in similarity.__all__ if name not in SPECIAL),
     *MATRICES,
     *(of_set(name) for name in boxes.__all__ if name not in ARE_CLASSES),
+    *CODERS,
+    *COSTS,
     *REDUCTIONS,
     *MATCHING,
 ]

@@ -297,8 +297,3 @@ def distribution_focal_loss(logits, targets):
     of_left = np.take_along_axis(log_probabilities, left[..., None], axis=-1)[..., 0]
     of_right = np.take_along_axis(log_probabilities, left[..., None] + 1, axis=-1)[..., 0]
     return -(left + 1 - targets) * of_left - (targets - left) * of_right
-
-
-def expected_bin(logits):
-    weights = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
-    return np.sum(weights * np.arange(logits.shape[-1]), axis=-1) / np.sum(weights, axis=-1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import _checks, boxes, losses, reductions, similarity, simulation
+from jaxbox import _checks, boxes, coders, losses, reductions, similarity, simulation
 from jaxbox._checks import options
 
 BOX = np.array([[0.0, 0, 2, 3]])
@@ -35,6 +35,8 @@ def with_height(image_size):
 
 MOMENTUM = functools.partial(reductions.update_mean, 1.0, BOX)
 FOCUSED, FLOOR = loss("focused_wiou_loss", mean_loss=0.5), loss("log_iou_loss")
+FOCAL = functools.partial(losses.focal_loss, BOX, BOX)
+DECODE = functools.partial(coders.decode_deltas, BOX, BOX)
 UPPER, LOWER = loss("focaler_iou_loss"), loss("focaler_iou_loss", upper=1.0)
 UP_TO_1E15, BEYOND_1E15 = (1e-15, 1e15), (0.0, below(1e-15), above(1e15))
 # An interval, a call with an option of it, the numbers at its ends, the next ones outside, what is wanted, an example.
@@ -46,6 +48,9 @@ INTERVALS = [
     ("EXPONENT", loss("alpha_iou_loss"), "alpha", (LEAST, INF), (0.0,), "above 0", 2.0),
     ("FINITE", functools.partial(boxes.scale, BOX), "factor", (-LARGEST, LARGEST), (-INF, INF), "finite", 1.0),
     ("FROM_1", FOCUSED, "alpha", (1.0, 1e15), (below(1.0), above(1e15)), "from 1 to 1e15", 1.5),
+    ("FACTOR", FOCAL, "gamma", (0.0, 1e15), (-LEAST, above(1e15)), "from 0 to 1e15", 1.0),
+    ("SHARE", FOCAL, "alpha", (0.0, 1.0), (-LEAST, above(1.0)), "from 0 to 1", 0.5),
+    ("LOGARITHM", DECODE, "largest", (0.0, 50.0), (-LEAST, above(50.0)), "from 0 to 50", 4.0),
     ("BETWEEN_0_AND_1", MOMENTUM, "momentum", (LEAST, below(1.0)), (0.0, 1.0), "above 0 and below 1", 0.5),
     ("FLOOR", FLOOR, "floor", (1e-30, below(1.0)), (below(1e-30), 1.0), "from 1e-30 on, and below 1", 1e-6),
     ("LOWER_IOU", LOWER, "lower", (0.0, 1 - 1e-6), (-LEAST, above(1 - 1e-6)), "from 0 to 1 - 1e-06", 0.0),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import losses, similarity
+from jaxbox import boxes, coders, losses, similarity
 from jaxbox._geometry import Pair
 from tests import cases, reference
 
@@ -174,3 +174,30 @@ def test_diou_does_not_cancel_far_from_the_origin():
     predictions, targets = (np.float32(x + 1e5) for x in cases.random_pairs(500, seed=0))
     exact = reference.diou_loss(np.float64(predictions), np.float64(targets))
     np.testing.assert_allclose(losses.diou_loss(predictions, targets), exact, rtol=0, atol=5e-7)
+
+
+def test_losses_of_classes_hold_the_weight_of_the_negatives_where_their_authors_do():
+    x, background, quality = jnp.array([1.5]), jnp.zeros(1), jnp.float32(0)
+    p, slope = jax.value_and_grad(lambda x: jnp.sum(jax.nn.sigmoid(x)))(x)
+    moving = 2 * p * slope * jax.nn.softplus(x)
+    options = {losses.varifocal_loss: {"alpha": 1.0, "gamma": 2.0}, losses.matchability_loss: {"gamma": 2.0}}
+    for loss in (losses.varifocal_loss, losses.matchability_loss):
+        gradient = jax.grad(loss)(x, background, quality, **options[loss])
+        np.testing.assert_allclose(gradient, jnp.atleast_1d(p**3), rtol=1e-6)
+    for loss in (losses.iou_aware_loss, losses.quality_focal_loss):
+        np.testing.assert_allclose(jax.grad(loss)(x, background, quality), p**3 + moving, rtol=1e-6)
+
+
+def test_a_side_that_is_not_positive_has_logarithm_0():
+    padding = jnp.zeros(4)
+    np.testing.assert_array_equal(coders.encode_deltas(padding, PREDICTION)[2:], 0)
+    np.testing.assert_array_equal(coders.encode_grid(padding, jnp.zeros(2), scale=8.0), 0)
+
+
+def test_yolo_has_two_formulas_of_a_box():
+    raw, cell, size = jnp.zeros(4), jnp.zeros(2), jnp.array([3.0, 5.0])
+    alike = [decode(raw, cell, size, stride=8.0) for decode in (coders.decode_yolo, coders.decode_yolov5)]
+    np.testing.assert_allclose(*alike)
+    old, new = (boxes.sides(f(raw + 1, cell, size, stride=8.0)) for f in (coders.decode_yolo, coders.decode_yolov5))
+    np.testing.assert_allclose(old, size * np.e, rtol=1e-6)
+    np.testing.assert_allclose(new, size * (2 / (1 + np.exp(-1))) ** 2, rtol=1e-6)

@@ -54,17 +54,6 @@ def test_the_slope_along_the_target_is_in_the_middle_of_both_sides_at_a_whole_bi
     np.testing.assert_allclose(slope(logits, jnp.float32(3)), (left + right) / 2, rtol=1e-5)
 
 
-def test_descent_on_the_logits_brings_the_expected_bin_to_the_target():
-    logits, place = jnp.zeros(9), jnp.float32(5.3)
-    gradient = jax.grad(losses.distribution_focal_loss)
-
-    def step(logits, _):
-        return logits - gradient(logits, place), None
-
-    final, _ = jax.lax.scan(step, logits, length=2000)
-    np.testing.assert_allclose(losses.expected_bin(final), place, atol=0.05)
-
-
 @pytest.mark.parametrize("place", [-1e30, -0.5, 8.0, 8.5, 1e30])
 def test_targets_outside_the_bins_are_clipped(place):
     logits = jnp.float32(LOGITS[0])
@@ -81,12 +70,6 @@ def test_a_bin_that_cannot_be_has_minus_infinity_and_changes_nothing():
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     np.testing.assert_allclose(value, 0.313262, rtol=1e-5)
     np.testing.assert_allclose(gradient, [*expected_gradient, 0, 0], rtol=1e-6)
-    np.testing.assert_allclose(losses.expected_bin(logits), losses.expected_bin(logits[:2]), rtol=1e-6)
-
-
-def test_the_expected_bin_is_the_mean_of_the_distribution():
-    np.testing.assert_allclose(losses.expected_bin(jnp.float32(LOGITS)), reference.expected_bin(LOGITS), rtol=1e-5)
-    np.testing.assert_allclose(losses.expected_bin(jnp.zeros(17)), 8, rtol=1e-6)
 
 
 @pytest.mark.parametrize("logit", [1e30, -1e30, 3e38, 0.0])
@@ -145,8 +128,6 @@ def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(garbage):
 def test_half_precision_is_promoted_and_nan_shows():
     half = jnp.asarray(LOGITS, jnp.bfloat16)
     assert losses.distribution_focal_loss(half, jnp.asarray(PLACES, jnp.bfloat16)).dtype == jnp.float32
-    assert losses.expected_bin(half).dtype == jnp.float32
-    assert jax.grad(lambda x: jnp.sum(losses.expected_bin(x)))(half).dtype == jnp.bfloat16
     assert jnp.isnan(losses.distribution_focal_loss(jnp.zeros(4).at[1].set(jnp.nan), jnp.float32(1)))
     assert jnp.isnan(losses.distribution_focal_loss(jnp.zeros(4), jnp.float32(jnp.nan)))
 
@@ -163,7 +144,5 @@ def test_wrong_arguments_say_what_is_wanted():
         losses.distribution_focal_loss(jnp.zeros((3, 9), int), jnp.zeros(3))
     with pytest.raises(ValueError, match=r"`where` has shape \(2,\), but there is one value a box, \(3,\)"):
         losses.distribution_focal_loss(jnp.zeros((3, 9)), jnp.zeros(3), where=jnp.ones(2, bool))
-    with pytest.raises(TypeError, match="`logits` has dtype int32"):
-        losses.expected_bin(jnp.zeros((3, 9), int))
     with pytest.raises(ValueError, match=r"`log_variance` of shape \(4,\)"):
         losses.uncertain_l1_loss(jnp.zeros((3, 4)), jnp.zeros(4), jnp.zeros((3, 4)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxbox import losses, similarity
-from tests import cases, reference
+from tests import cases, class_table, reference
 from tests.programs import CHUNK, central_differences, expected, in_every_direction, run, value_and_gradients
 from tests.table import LOSSES, OF_DISTRIBUTIONS, defaults, every_loss
 
@@ -18,7 +18,7 @@ from tests.table import LOSSES, OF_DISTRIBUTIONS, defaults, every_loss
 
 def test_every_public_loss_has_a_row():
     public = {name for name, _ in inspect.getmembers(losses, inspect.isfunction) if name.endswith("_loss")}
-    assert public == {row.name for row in LOSSES} | OF_DISTRIBUTIONS
+    assert public == {row.name for row in (*LOSSES, *class_table.LOSSES)} | OF_DISTRIBUTIONS
 
 
 # Law 1: a box is its low corner, then its high corner, in 1, 2 or 3 dimensions.

@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 
 import jaxbox
-from jaxbox import boxes, losses, reductions, similarity
+from jaxbox import boxes, coders, costs, losses, reductions, similarity
+from tests import wrong_calls
+from tests.wrong_calls import box
 
 ROOT = pathlib.Path(boxes.__file__).parent
 FILES = ["_checks/arrays.py", "_checks/options.py", "_checks/calls.py", "similarity/pairs.py", "reductions.py"]
-FILES += ["losses/distributions.py"]
-
-
-def box(*shape):
-    """Boxes that are upright in every layout: ascending numbers."""
-    return jnp.arange(np.prod(shape), dtype=jnp.float32).reshape(shape) / 10
+FILES += ["losses/distributions.py", "losses/classes.py", "costs.py"]
+FILES += ["coders/preparation.py", "coders/bins.py", "coders/cells.py"]
 
 
 AT_LEAST = "reductions.weighted_mean(values, at_least=at_least)"
@@ -316,7 +314,6 @@ WRONG = [
         "`where` has",
         "where[..., None]",
     ),
-    ("losses.expected_bin(logits)", {"logits": box(1)[0]}, "the bins are its last axis", "logits[None]"),
     # Options.
     (AT_LEAST, VALUES | {"at_least": -1.0}, "`at_least` is -1.0", "at_least=1.0"),
     (AT_LEAST, VALUES | {"at_least": box(1)}, "there is one number in all, ()"),
@@ -385,10 +382,14 @@ WRONG = [
     (CALL, {"predictions": boxes.Intervals(box(3, 4)), "targets": box(3, 4)}, "an interval is"),
     ("scale(boxes, factor)", {"boxes": box(3, 4), "factor": np.inf}, "`factor` is inf", "factor=1.0"),
 ]
+WRONG += wrong_calls.OF_DETECTORS
 SCOPE = {
     **{name: getattr(boxes, name) for name in boxes.__all__},
     "jaxbox": jaxbox,
     "boxes": boxes,
+    "coders": coders,
+    "costs": costs,
+    "jax": jax,
     "functools": functools,
     "jnp": jnp,
     "losses": losses,

@@ -5,11 +5,12 @@ import json
 import pathlib
 import re
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 import jaxbox
-from jaxbox import boxes, losses, reductions, similarity
+from jaxbox import boxes, coders, costs, detectors, losses, reductions, similarity
 from tests import cases
 from tests.tools import tables
 
@@ -102,7 +103,9 @@ def test_the_words_of_the_code_and_the_notebooks_are_center_and_flipped():
 @with_each(PAGES)
 def test_every_name_that_a_page_gives_exists(page):
     text = page.read_text()
-    names = [(name, "losses") for name in re.findall(r"`(\w+_loss)`", text)]
+    names = [
+        (name, "detectors" if hasattr(detectors, name) else "losses") for name in re.findall(r"`(\w+_loss)`", text)
+    ]
     names += [(name, module) for module, name in re.findall(rf"`({'|'.join(jaxbox.__all__)})\.(\w+)", text)]
     assert [f"{module}.{name}" for name, module in names if not hasattr(getattr(jaxbox, module), name)] == []
 
@@ -125,8 +128,18 @@ MIGRATIONS = re.findall(
 @pytest.mark.parametrize("code", MIGRATIONS)
 def test_what_to_write_instead_runs(code):
     predictions, targets = (jnp.asarray(x, jnp.float32) for x in cases.random_pairs(6, seed=0))
-    names = {"jnp": jnp, "boxes": boxes, "losses": losses, "reductions": reductions, "similarity": similarity}
+    names = {
+        "jnp": jnp,
+        "jax": jax,
+        "boxes": boxes,
+        "coders": coders,
+        "costs": costs,
+        "losses": losses,
+        "reductions": reductions,
+        "similarity": similarity,
+    }
     names |= {"predictions": predictions, "targets": targets, "a": predictions, "b": targets, "x": predictions}
+    names |= {"onehot": jnp.ones((6, 9)), "points": jnp.ones((6, 2))}
     names |= {"logits": jnp.ones((6, 9)), "distances": jnp.ones(6), "weights": jnp.ones(6), "where": jnp.ones(6, bool)}
     result = eval(code, names | {"h": 480.0, "w": 640.0, "n": 3})
     assert result.shape in [(), (6,), (6, 6), (6, 4)]

@@ -186,3 +186,65 @@ def test_resuming_from_a_saved_running_mean_continues_the_same_numbers():
 def test_a_momentum_that_is_no_share_is_refused(momentum):
     with pytest.raises(ValueError, match=f"`momentum` is {momentum}, but it must be above 0 and below 1"):
         reductions.update_mean(1.0, VALUES, momentum=momentum)
+
+
+# The normaliser.
+
+
+def test_the_normaliser_is_the_number_of_targets_but_at_least_1():
+    for counts in (MASK, MASK.astype(jnp.int32), MASK.astype(jnp.float32), np.asarray(MASK), np.asarray(MASK, int)):
+        assert reductions.normalizer(counts) == 3
+    assert reductions.normalizer(MASK & ~MASK) == 1
+    assert reductions.normalizer(MASK & ~MASK, least=0.0) == 0
+    assert reductions.normalizer(jnp.zeros((0,), bool), least=0.25) == 0.25
+    np.testing.assert_array_equal(reductions.normalizer(MASK, axis=1), [1, 2])
+    assert jax.jit(lambda least: reductions.normalizer(MASK, least=least))(7.0) == 7
+
+
+def test_counts_are_added_exactly_and_the_result_is_of_floating_point():
+    many = jnp.ones(2**24 + 1, bool)
+    assert reductions.normalizer(many) == np.float32(2**24 + 1)
+    assert reductions.normalizer(jnp.full(3, 200, jnp.uint8)) == 600
+    assert reductions.normalizer(jnp.full(1000, 0.5, jnp.bfloat16)) == 500
+    for dtype in (bool, jnp.int8, jnp.bfloat16, jnp.float32):
+        assert reductions.normalizer(jnp.ones(3, dtype)).dtype == jnp.float32
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_normaliser_of_double_precision_stays_so():
+    np.testing.assert_allclose(reductions.normalizer(np.full(10, 0.2), least=0.1), 2, rtol=1e-15)
+    assert reductions.normalizer(np.zeros(3), least=0.1) == np.float64(0.1)
+
+
+def test_a_normaliser_of_weights_has_their_gradient_above_the_least():
+    slope = jax.grad(reductions.normalizer)
+    np.testing.assert_array_equal(slope(VALUES), 1)
+    np.testing.assert_array_equal(slope(jnp.full(3, 0.1)), 0)
+
+
+def test_the_normaliser_is_the_mean_over_the_devices_of_the_sum():
+    counts = jnp.array([[True, True, True, True], [True, False, False, False]])
+    mapped = jax.vmap(lambda x: reductions.normalizer(x, axis_name="devices"), axis_name="devices")
+    np.testing.assert_array_equal(mapped(counts), 2.5)
+    np.testing.assert_array_equal(mapped(counts & ~counts), 1)
+
+
+def test_sums_over_the_normaliser_of_each_device_average_to_the_loss_of_one_batch():
+    values = jnp.arange(24.0).reshape(8, 3)
+    for counts in (values > 11, values > 22, values > 99):
+        wanted = jnp.sum(values) / reductions.normalizer(counts)
+
+        def of_one(values, counts):
+            least = 1 / jax.lax.psum(1, "devices")
+            return jnp.sum(values) / reductions.normalizer(counts, axis_name="devices", least=least)
+
+        np.testing.assert_allclose(jnp.mean(jax.vmap(of_one, axis_name="devices")(values, counts)), wanted, rtol=1e-6)
+
+
+def test_wrong_counts_say_what_is_wanted():
+    with pytest.raises(TypeError, match="`counts` has dtype complex64"):
+        reductions.normalizer(jnp.ones(3, complex))
+    with pytest.raises(ValueError, match=r"`least` is -1\.0, but it must be 0 or above"):
+        reductions.normalizer(MASK, least=-1.0)
+    with pytest.raises(ValueError, match="`axis` is 2"):
+        reductions.normalizer(MASK, axis=2)

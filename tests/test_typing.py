@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbox import boxes, losses, reductions, similarity
+from jaxbox import boxes, coders, costs, losses, reductions, similarity
 
 
 def loss_of(outputs: jax.Array, targets: jax.Array, where: jax.Array) -> jax.Array:
@@ -32,13 +32,26 @@ def main() -> None:
     smooth = losses.smooth_l1_loss(outputs, targets, beta=0.1, where=where)
     focused = losses.focused_wiou_loss(outputs, targets, mean_loss=jnp.float32(0.5), alpha=np.full((2, 3), 1.9))
     in_image = losses.mpdiou_loss(outputs, targets, image_size=(480, 640))
-    costs = similarity.pairwise(functools.partial(losses.huber_loss, delta=0.5))(outputs, targets, where=(where, None))
+    huber = functools.partial(losses.huber_loss, delta=0.5)
+    distances = similarity.pairwise(huber)(outputs, targets, where=(where, None))
     overlaps: jax.Array = similarity.pairwise(similarity.iou)(outputs, targets)
     mean = reductions.update_mean(jnp.float32(1), smooth, momentum=0.01)
-    bins = losses.distribution_focal_loss(jnp.zeros((2, 16)), jnp.zeros(2)) + losses.expected_bin(jnp.zeros((2, 16)))
+    bin_logits = jnp.zeros((2, 16))
+    bins = losses.distribution_focal_loss(bin_logits, jnp.zeros(2)) + coders.expected_bin(bin_logits)
     clipped = boxes.clip(boxes.scale(outputs, 1.5), np.array([0.0, 0.0, 1.0, 1.0], np.float32))
     intervals = losses.iou_loss(boxes.Intervals(outputs[..., :2]), boxes.Intervals(targets[..., :2]))
-    print(value.shape, focused.dtype, in_image, costs, overlaps.T, mean, bins, clipped, intervals)
+    logits, labels = jnp.zeros((2, 3, 7)), np.zeros((2, 3), np.int32)
+    matrix = costs.box_costs(outputs, targets, similarity=functools.partial(similarity.nwd, constant=0.5))
+    matrix = matrix + 2 * costs.class_costs(costs.focal_costs(logits), labels)
+    onehot: jax.Array = jax.nn.one_hot(labels, 7)
+    classes = losses.varifocal_loss(logits, onehot, similarity.iou(outputs, targets), where=where)
+    normalized = reductions.weighted_sum(classes) / reductions.normalizer(where, least=1.0)
+    points, strides = coders.grid_points((64, 64), (8, 16))
+    decoded = coders.decode_distances(jnp.zeros((2, 80, 4)), points, scale=strides)
+    deltas = coders.encode_deltas(outputs, targets, weights=(10.0, 10.0, 5.0, 5.0))
+    fine = coders.fractional_bin(coders.encode_fine(outputs, targets), coders.fine_bins())
+    print(matrix, normalized, decoded, deltas, fine)
+    print(value.shape, focused.dtype, in_image, distances, overlaps.T, mean, bins, clipped, intervals)
 
 
 main()

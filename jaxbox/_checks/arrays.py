@@ -15,12 +15,13 @@ ONE_A_BOX = "one value a box"
 Shape = tuple[Any, ...]  # of whole numbers, or of the symbols of `jax.export`
 
 
-def array_of(name: str, value: object) -> Array:
+def array_of(name: str, value: object, dtype: str = "jnp.float32") -> Array:
     """The array that an argument is: itself, or what is inside a wrapper such as `nnx.Param`.
 
     Args:
       name: of the argument, which the message repeats.
       value: the argument.
+      dtype: what numbers of Python are to become.
 
     Returns:
       An array of JAX or NumPy.
@@ -31,7 +32,7 @@ def array_of(name: str, value: object) -> Array:
     value = unwrapped(value)
     if isinstance(value, (jax.Array, np.ndarray)):
         return value
-    remedy = f" Write `jnp.asarray({name}, jnp.float32)`." if has_numbers(value) else ""
+    remedy = f" Write `jnp.asarray({name}, {dtype})`." if has_numbers(value) else ""
     raise TypeError(f"`{name}` is {kind(value)}, not an array.{remedy}")
 
 

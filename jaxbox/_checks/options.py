@@ -37,6 +37,9 @@ NOT_NEGATIVE = Interval("0 or above", lambda x: x >= 0)
 EXPONENT = Interval("above 0", lambda x: x > 0, example=2.0, is_exponent=True)
 FINITE = Interval("finite", np.isfinite)
 FROM_1 = Interval("from 1 to 1e15", lambda x: (x >= 1) & (x <= 1e15), example=1.5)
+FACTOR = Interval("from 0 to 1e15", lambda x: (x >= 0) & (x <= 1e15))
+SHARE = Interval("from 0 to 1", lambda x: (x >= 0) & (x <= 1), example=0.5)
+LOGARITHM = Interval("from 0 to 50", lambda x: (x >= 0) & (x <= 50), example=4.0)  # of a factor of a side
 BETWEEN_0_AND_1 = Interval("above 0 and below 1", lambda x: (x > 0) & (x < 1), example=0.5)
 FLOOR = Interval("from 1e-30 on, and below 1", lambda x: (x >= 1e-30) & (x < 1), example=1e-6)
 LEAST_WIDTH = 1e-6  # of an interval of IoU that is stretched

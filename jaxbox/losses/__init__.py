@@ -1,9 +1,9 @@
 """Every loss: one value a box.
 
 `name_loss(predictions, targets, *, options, where=None)` takes two arrays of one shape and reduces only their last
-axis; the functions in `reductions` do the rest. Rows that `where` masks are replaced before anything is computed, so
-they add exactly 0 to the loss and to the gradient, even when they hold NaN. A NaN in a row that is not masked
-propagates.
+axis; a loss of classes takes logits, one a class, instead. The functions in `reductions` do the rest. Rows that `where`
+masks are replaced before anything is computed, so they add exactly 0 to the loss and to the gradient, even when they
+hold NaN. A NaN in a row that is not masked propagates.
 
 A loss lives in the module of its family, which names it in `__all__`, and is called by the name of this package:
 `losses.giou_loss`.
@@ -14,9 +14,11 @@ A loss lives in the module of its family, which names it in `__all__`, and is ca
     overlap          the overlap of upright boxes, and what draws together boxes that do not overlap
     powers           the IoU and its kin, bent or rescaled
     focused          losses of the others with a weight that says which boxes count
+    classes          classes by their logits, with the quality of the box, and distributions that learn from others
 """
 
-from jaxbox.losses import coordinates, distributions, focused, overlap, powers
+from jaxbox.losses import classes, coordinates, distributions, focused, overlap, powers
+from jaxbox.losses.classes import *
 from jaxbox.losses.coordinates import *
 from jaxbox.losses.distributions import *
 from jaxbox.losses.focused import *
@@ -29,6 +31,7 @@ __all__ += distributions.__all__
 __all__ += overlap.__all__
 __all__ += powers.__all__
 __all__ += focused.__all__
+__all__ += classes.__all__
 
 
 def __dir__() -> list[str]:

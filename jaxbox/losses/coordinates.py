@@ -44,7 +44,7 @@ def l1_loss(
       Carion et al., 2020, https://arxiv.org/abs/2005.12872
     """
     errors = preparation.errors(where, predictions, targets)
-    return preparation.total(numerics.absolute(error) for error in errors)
+    return preparation.total_of_simple(numerics.absolute(error) for error in errors)
 
 
 @preparation.loss(layout=COORDINATES)
@@ -71,7 +71,7 @@ def l2_loss(
       Girshick et al., 2013, https://arxiv.org/abs/1311.2524
     """
     errors = preparation.errors(where, predictions, targets)
-    return preparation.total(error * error / 2 for error in errors)
+    return preparation.total_of_simple(error * error / 2 for error in errors)
 
 
 @preparation.loss(layout=COORDINATES, beta=NOT_NEGATIVE)

@@ -10,7 +10,7 @@ from jax import lax
 from jaxbox import _checks, numerics
 from jaxbox.losses import preparation
 
-__all__ = ["distribution_focal_loss", "expected_bin", "uncertain_l1_loss"]
+__all__ = ["distribution_focal_loss", "uncertain_l1_loss"]
 
 
 def _check_distribution(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
@@ -29,13 +29,6 @@ def _check_distribution(_: str, given: _checks.Given, __: _checks.Given) -> _che
         )
     given |= {"logits": logits, "targets": _checks.exactly("targets", targets, leading)}
     given["where"] = _checks.mask(given["where"], leading)
-    return {}
-
-
-def _check_logits(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
-    given["logits"] = _checks.floats("logits", given["logits"])
-    if given["logits"].ndim == 0:
-        raise ValueError("`logits` has shape (), but the bins are its last axis. Write `logits[None]`.")
     return {}
 
 
@@ -85,20 +78,6 @@ def distribution_focal_loss(
     counted = jnp.where((weights == 0) & jnp.isneginf(logarithms), 0, logarithms)
     loss = -jnp.sum(weights * counted, axis=-1)
     return loss if where is None else jnp.where(where, loss, 0)
-
-
-@_checks.checked(_check_logits)
-def expected_bin(logits: jax.Array | np.ndarray) -> jax.Array:
-    """Decodes a coordinate that was trained with `distribution_focal_loss`: the mean of its distribution.
-
-    Args:
-      logits: one a bin, `[..., bins]`. A bin that cannot be has -inf.
-
-    Returns:
-      Coordinates in bins, `[...]`, in `[0, bins - 1]`.
-    """
-    (logits,) = numerics.promote(logits)
-    return jnp.sum(jax.nn.softmax(logits) * _bins(logits), axis=-1)
 
 
 def _bins(logits: jax.Array) -> jax.Array:

@@ -82,4 +82,9 @@ def of_coordinates(option: float | jax.Array | np.ndarray) -> float | jax.Array 
 
 def total(terms: Iterable[jax.Array]) -> jax.Array:
     """The sum of what `coordinates` took apart: one value a row, `[...]`."""
+    return numerics.fusion_barrier(numerics.row_sums(numerics.total(terms)))
+
+
+def total_of_simple(terms: Iterable[jax.Array]) -> jax.Array:
+    """The same of terms of an operation or two, which the kernel of a sum computes on its way."""
     return numerics.fusion_barrier(jnp.sum(numerics.total(terms), axis=-1))

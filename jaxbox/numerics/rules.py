@@ -25,6 +25,7 @@ __all__ = [
     "is_zero",
     "log1p_integral",
     "log_cosh",
+    "logarithm",
     "maximum",
     "minimum",
     "positive_part",
@@ -328,6 +329,30 @@ def power(x: jax.Array, exponent: float | jax.Array | np.ndarray) -> jax.Array:
     if known and exponent in (2, 3, 4):  # XLA takes a logarithm of each number for a power, and none for a product
         return lax.integer_pow(jnp.where(x <= 0, 0, x), int(exponent))
     return _power(x, jnp.clip(jnp.asarray(exponent, x.dtype), max=1e3 / jnp.finfo(x.dtype).eps))
+
+
+@jax.custom_jvp
+def _logarithm(x):
+    return jnp.log(jnp.where(_has_logarithm(x), x, 1))
+
+
+_logarithm.defjvps(lambda dx, _, x: divide(dx, jnp.where(_has_logarithm(x), x, 0)))
+
+
+def _has_logarithm(x):
+    return ~((x <= 0) | is_zero(x))  # so that a NaN stays
+
+
+def logarithm(x: jax.Array) -> jax.Array:
+    """The logarithm, which is 0 with derivative 0 where `x` is not positive: JAX has -inf or NaN there.
+
+    Args:
+      x: any real numbers.
+
+    Returns:
+      The logarithm.
+    """
+    return _logarithm(x)
 
 
 @jax.custom_jvp

@@ -14,8 +14,10 @@ TESTS_OF = {
     "_geometry": ["geometry*", "boxes*"],
     "boxes": ["boxes*"],
     "similarity": ["similarity*"],
+    "coders": ["coders*"],
     "reductions": ["reductions*"],
-    "losses": ["distributions*", "losses*", "laws_*", "disagreements*"],
+    "costs": ["costs*"],
+    "losses": ["distributions*", "classes*", "losses*", "laws_*", "disagreements*"],
 }
 TESTS_OF_ALL = ["guarantees", "compiled", "everywhere"]
 PARTS = {  # of files whose other tests start processes, which would not see a mutant

@@ -1,0 +1,118 @@
+"""The forms that programs have on a TPU and on a GPU, run on a CPU: they have the numbers of the form for CPUs."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxbox import boxes, losses, similarity
+from jaxbox.numerics import execution
+from tests import cases
+from tests.table import every_loss
+
+COUNT = 1024  # whole tiles of a TPU
+OTHERS = "tpu", "gpu"
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@pytest.fixture
+def run_as(monkeypatch):
+    """Calls a function, compiled with the forms of a platform."""
+
+    def run(platform, function, *arrays):
+        def choose(*operands, **forms):
+            return forms[platform](*operands)
+
+        jax.clear_caches()  # of programs with other forms
+        with monkeypatch.context() as context:
+            context.setattr(execution, "_by_platform", choose)
+            context.setattr(execution, "TOO_MANY_TO_SUM_WITH_GRADIENTS", len(arrays[0]))
+            return jax.jit(lambda *arrays: function(*arrays), compiler_options=QUICK)(*arrays)
+
+    yield run
+    jax.clear_caches()
+
+
+def pairs():
+    """Random pairs and all awkward ones, of which there are whole tiles."""
+    awkward = cases.stacked(cases.AWKWARD)
+    random = cases.random_pairs(COUNT - len(awkward[0]), seed=40)
+    return [np.concatenate(some).astype(np.float32) for some in zip(awkward, random, strict=True)]
+
+
+def with_gradients(function, *arrays):
+    """The values of a function and their gradients."""
+    value, pullback = jax.vjp(function, *arrays)
+    return value, pullback(jnp.ones_like(value))
+
+
+def differentiated(function, *arrays):
+    """The same, a derivative in forward mode, and the gradients of the mean."""
+    places = tuple(range(len(arrays)))
+    mean = jax.grad(lambda *arrays: jnp.mean(function(*arrays)), places)(*arrays)
+    return with_gradients(function, *arrays), jax.jvp(function, arrays, arrays)[1], mean
+
+
+def assert_equal(found, wanted):
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(np.asarray(one, np.float32), np.asarray(other, np.float32))
+
+
+@every_loss
+def test_the_forms_for_other_platforms_have_the_values_and_gradients_of_that_for_a_cpu(run_as, row):
+    program = functools.partial(with_gradients, functools.partial(row, where=np.arange(COUNT) % 9 > 0))
+    wanted = run_as("cpu", program, *pairs())
+    for platform in OTHERS:
+        assert_equal(run_as(platform, program, *pairs()), wanted)
+
+
+@pytest.mark.parametrize("platform", OTHERS)
+def test_they_have_them_in_half_precision_in_batches_and_in_forward_mode(run_as, platform):
+    def programs(predictions, targets):
+        half = predictions.astype(jnp.bfloat16), targets.astype(jnp.bfloat16)
+        batch = predictions.reshape(8, -1, 4), targets.reshape(8, -1, 4)
+        return [differentiated(losses.giou_loss, *some) for some in ((predictions, targets), half, batch)]
+
+    assert_equal(run_as(platform, programs, *pairs()), run_as("cpu", programs, *pairs()))
+
+
+CONVERSIONS = [
+    *(boxes.xywh_to_xyxy, boxes.xyxy_to_xywh, boxes.cxcywh_to_xyxy, boxes.xyxy_to_cxcywh, boxes.yxyx_to_xyxy),
+    *(boxes.canonicalize, boxes.area, boxes.center, boxes.sides),
+    functools.partial(boxes.scale, factor=1.5),
+    functools.partial(boxes.clip, window=np.float32([10, 20, 50, 60])),
+    functools.partial(boxes.normalized_to_absolute, image_size=(480.0, 640.0)),
+    functools.partial(boxes.absolute_to_normalized, image_size=(480.0, 640.0)),
+]
+
+
+@pytest.mark.parametrize("platform", OTHERS)
+def test_conversions_and_measures_of_boxes_do_as_well(run_as, platform):
+    def programs(some):
+        return [differentiated(conversion, some) for conversion in CONVERSIONS]
+
+    assert_equal(run_as(platform, programs, pairs()[0]), run_as("cpu", programs, pairs()[0]))
+
+
+@pytest.mark.parametrize("platform", OTHERS)
+@pytest.mark.parametrize("alike", [similarity.iou, similarity.giou, similarity.ciou])
+def test_all_pairs_do_as_well_but_for_the_order_of_sums(run_as, alike, platform):
+    def programs(a, b):
+        return differentiated(similarity.pairwise(alike), a[:200], b[:100])
+
+    found, wanted = (run_as(one, programs, *pairs()) for one in (platform, "cpu"))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        scale = np.maximum(np.max(np.abs(other)), 1e-6) if np.ndim(other) else 1
+        np.testing.assert_allclose(np.asarray(one) / scale, np.asarray(other) / scale, rtol=1e-5, atol=1e-5)
+
+
+def test_flat_boxes_have_tiles_where_every_device_has_whole_ones(monkeypatch):
+    flat = jax.ShapeDtypeStruct((3 * 1024, 4), jnp.float32)
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    assert execution._has_tiles(np.zeros(flat.shape))
+    monkeypatch.setattr(jax, "device_count", lambda: 16)
+    assert not execution._has_tiles(np.zeros(flat.shape))
+    assert not execution._has_tiles(np.zeros((1000, 4)))
+    assert not execution._has_tiles(np.zeros((2, 1024, 4)))

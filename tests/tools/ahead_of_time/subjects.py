@@ -1,0 +1,135 @@
+"""The programs that are compiled: name, function, arguments and the bytes that they cannot do without.
+
+`subjects` lists them all, and each says for how many targets it is compiled by default. To add some, write a function
+that yields subjects, and name it in `EVERY`.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxbox import boxes, losses, similarity
+from tests.tools.benchmarks.subjects import mean_of, value_and_grad, weighted_gradients
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A program.
+
+    Attributes:
+      function: whose program it is.
+      program: what is done with it.
+      size: of its arrays, for a reader.
+      compute: of the arguments.
+      arguments: their shapes.
+      least: bytes that are read or written at least.
+      targets: how many of the targets have it by default: 0, 1, or all of them, which is 3.
+    """
+
+    function: str
+    program: str
+    size: str
+    compute: Callable[..., Any]
+    arguments: tuple[jax.ShapeDtypeStruct, ...]
+    least: int
+    targets: int = 3
+
+    @property
+    def key(self) -> str:
+        """Its name in the stored figures."""
+        return f"{self.function}, {self.program}, {self.size}"
+
+
+SHAPES = (1_048_576, 4), (1_000_000, 4), (64, 8400, 4), (16, 100, 4)
+FLAT, UNEVEN, BATCH, FEW = SHAPES
+NAMES = "iou", "giou", "diou", "ciou", "siou", "mgiou"
+SETS = (8400, 100), (20_000, 500)
+BASIC = "forward", "value and gradient"
+FULL = "giou"  # of which every program is compiled by default
+
+
+def array(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    """An array that is not there."""
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def of_losses() -> Iterator[Subject]:
+    """Each program of each loss of overlap at each shape."""
+    for name in NAMES:
+        loss = getattr(losses, f"{name}_loss", None)
+        if loss is None:
+            continue
+        for shape in SHAPES:
+            yield from _of_loss(name, loss, shape)
+
+
+def _of_loss(name: str, loss: Callable[..., jax.Array], shape: tuple[int, ...]) -> Iterator[Subject]:
+    two = (array(*shape),) * 2
+    half = (array(*shape, dtype=jnp.bfloat16),) * 2
+    where = array(*shape[:-1], dtype=jnp.bool_)
+    count = math.prod(shape[:-1])
+
+    def of_centers(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+        return loss(boxes.cxcywh_to_xyxy(predictions), targets)
+
+    def masked(predictions: jax.Array, targets: jax.Array, where: jax.Array) -> jax.Array:
+        return jnp.sum(loss(predictions, targets, where=where)) / jnp.sum(where)
+
+    programs = {
+        "forward": (loss, two, 36),
+        "mean": (mean_of(loss), two, 32),
+        "value and gradient": (value_and_grad(loss), two, 48),
+        "masked": (jax.value_and_grad(masked), (*two, where), 49),
+        "in bfloat16": (value_and_grad(loss), half, 24),
+        "of centers and sides": (value_and_grad(of_centers), two, 48),
+    }
+    for program, (compute, arguments, bytes_a_box) in programs.items():
+        size = " x ".join(map(str, shape[:-1]))
+        least = bytes_a_box * count
+        yield Subject(name, program, size, compute, arguments, least, _targets_of(name, program, shape))
+
+
+def _targets_of(name: str, program: str, shape: tuple[int, ...]) -> int:
+    """So that the command takes two minutes: all of it takes fifteen."""
+    if shape in (FLAT, BATCH) and program in BASIC:
+        return 3 if name in (FULL, "ciou") else 1
+    if name != FULL:
+        return 0
+    if shape in (FLAT, BATCH):
+        return 3 if program in ("masked", "in bfloat16") and shape == FLAT else 1
+    return 1 if program in BASIC else 0
+
+
+def of_conversions() -> Iterator[Subject]:
+    """A conversion alone."""
+    for shape in (FLAT, BATCH):
+        count = math.prod(shape[:-1])
+        size = " x ".join(map(str, shape[:-1]))
+        yield Subject("cxcywh_to_xyxy", "forward", size, boxes.cxcywh_to_xyxy, (array(*shape),), 32 * count, 1)
+
+
+def of_pairs() -> Iterator[Subject]:
+    """All pairs of two sets, and the gradients for both of a weighted sum."""
+    for rows, columns in SETS:
+        sets, of_sets, of_matrix = (array(rows, 4), array(columns, 4)), 16 * (rows + columns), 4 * rows * columns
+        weights = array(rows, columns)
+        for name in ("iou", FULL, "ciou"):
+            compare = similarity.pairwise(getattr(similarity, name))
+            make = functools.partial(Subject, name, size=f"{rows} x {columns}", targets=int(name == FULL))
+            yield make("pairwise", compute=compare, arguments=sets, least=of_sets + of_matrix)
+            gradients = weighted_gradients(compare)
+            arguments = (*sets, weights)
+            yield make("pairwise gradients", compute=gradients, arguments=arguments, least=2 * of_sets + of_matrix)
+
+
+EVERY = of_losses, of_conversions, of_pairs
+
+
+def subjects() -> list[Subject]:
+    """All of them."""
+    return [subject for some in EVERY for subject in some()]
