@@ -1,7 +1,7 @@
 """The matching step of a DETR, layers in front, with images that are spread over eight devices in every way.
 
-Run with eight host devices. Prints JSON: for each way whether the pairs differ from those of one device, and what
-crosses between devices in the compiled program.
+Run with eight host devices. Prints JSON: for each way whether the pairs differ from those of one device, what crosses
+between devices in the compiled program, and whether the same program for TPUs has a kernel.
 """
 
 import json
@@ -65,14 +65,16 @@ def main():
     wanted = jax.jit(match)(*arrays)
     results = {}
 
-    def record(way, found, text=""):
+    def record(way, found, text="", for_tpu=""):
         differs = any(np.any(np.asarray(one) != other) for one, other in zip(found, wanted, strict=True))
         results[way] = {"differs": differs, "collectives": sorted(set(re.findall(COLLECTIVE, text)))}
+        results[way]["kernels for a TPU"] = for_tpu.count("@tpu_custom_call")
 
     for way, function, arguments, mesh in ways(arrays):
         with set_mesh(mesh):
             program = jax.jit(function).lower(*arguments).compile()
-            record(way, program(*arguments), program.as_text())
+            for_tpu = jax.jit(function).trace(*arguments).lower(lowering_platforms=("tpu",)).as_text()
+            record(way, program(*arguments), program.as_text(), for_tpu)
     parts = [np.moveaxis(x.reshape(LAYERS, 8, 2, *x.shape[2:]), 1, 0) for x in arrays[:2]]
     parts += [x.reshape(8, 2, *x.shape[1:]) for x in arrays[2:]]
     found = [np.moveaxis(np.asarray(side), 0, 1) for side in jax.pmap(match)(*parts)]

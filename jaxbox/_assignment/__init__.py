@@ -7,7 +7,9 @@ the same one are served one after the other, along paths that Dijkstra's algorit
     problems     a batch of problems, and costs that are made finite
     paths        the shortest paths from an agent to a task that is free
     one_by_one   one problem after the other: the form for a CPU
-    in_step      a scan of the tasks of each problem at a time: the form for everything else
+    in_step      a scan of the tasks of each problem at a time: the form for everything else, and what kernels share
+    triton       a kernel for a GPU
+    mosaic       a kernel for a TPU
     sides        which side the agents are, problem by problem
 """
 

@@ -6,26 +6,53 @@ wait for the others. There are no loops inside, and nothing is sorted or scatter
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbox._assignment.paths import Costs, Paths, next_agent, prices_after, scan, start
+from jaxbox._assignment.paths import (
+    Access,
+    Costs,
+    Paths,
+    by_comparison,
+    by_index,
+    next_agent,
+    prices_after,
+    scan,
+    start,
+)
 from jaxbox._assignment.problems import INDEX, Problems, Scale, filled, without_forbidden
 
-__all__ = ["solve"]
+__all__ = ["Start", "State", "begun", "finished", "first_state", "solve", "step"]
+
+ACCESS = by_index()._replace(put=by_comparison(keepdims=False).put)  # a scatter takes one place at a time
 
 
-class _State(NamedTuple):
-    """Where each problem is.
+class Start(NamedTuple):
+    """What all agents want, and what is left to do.
 
     Attributes:
-      prices: of the tasks, `[B, T]`.
+      scale: of each problem, `[B]`.
+      prices: of the tasks, `[B, T]`; -infinity for a task that may not be given.
       agent_of: the agent of each task, `[B, T]`; A if it is free.
-      agent: which one is served, `[B]`; A if all are.
+      waits: which agents are to be served, `[B, A]`.
+    """
+
+    scale: Scale
+    prices: jax.Array
+    agent_of: jax.Array
+    waits: jax.Array
+
+
+class State(NamedTuple):
+    """Where a problem is.
+
+    Attributes:
+      prices: of the tasks, `[T]`.
+      agent_of: the agent of each task, `[T]`; A if it is free.
+      agent: which one is served; A if all are.
       paths: from this agent; once the nearest task is free, that task is handed over, and then the one before it.
     """
 
@@ -45,27 +72,44 @@ def solve(problems: Problems) -> tuple[jax.Array, jax.Array]:
       The task of each agent, `[B, A]`, T if it has none, and the agent of each task, `[B, T]`.
     """
     batch, agents, tasks = problems.sizes
+    scale, prices, agent_of, waits = begun(problems)
+
+    def step_of(problem: jax.Array, scale: Scale, waits: jax.Array, state: State) -> State:
+        def place(agent: jax.Array, task: jax.Array) -> tuple[jax.Array, ...]:
+            return (problem, agent, task) if problems.agent_axis == 1 else (problem, task, agent)
+
+        def row(agent: jax.Array) -> jax.Array:
+            sizes = (1, 1, tasks) if problems.agent_axis == 1 else (1, tasks, 1)
+            found = lax.dynamic_slice(problems.costs, place(agent, jnp.zeros_like(agent)), sizes)
+            return scale.finite(found.reshape(tasks))
+
+        costs = Costs(row, lambda _, agent, task: scale.finite(problems.costs[place(agent, task)]), agents)
+        return step(costs, ACCESS, waits, state)
+
+    numbers, steps = jnp.arange(batch, dtype=INDEX), jax.vmap(step_of)
+    state = lax.while_loop(
+        lambda state: jnp.any(state.agent < agents),
+        lambda state: steps(numbers, scale, waits, state),
+        jax.vmap(first_state)(prices, agent_of, waits),
+    )
+    return finished(problems, state.agent_of)
+
+
+def begun(problems: Problems) -> Start:
+    """What is known before any path is looked for: agents that alone want their cheapest task have it."""
+    _, agents, tasks = problems.sizes
     wish, scale = _wishes_and_scale(problems)
     agent_of = _first_that_names(wish, tasks)
-    waits = problems.agents & (_first_that_names(agent_of, agents) == tasks)
     prices = filled(agent_of, 0, problems.dtype)
     if problems.tasks is not None:
         prices = jnp.where(problems.tasks, prices, -jnp.inf)
-    following, begin = jax.vmap(next_agent), jax.vmap(start)
-    step = jax.vmap(functools.partial(_step, problems.costs, problems.agent_axis))
-    numbers = jnp.arange(batch, dtype=INDEX)
+    return Start(scale, prices, agent_of, problems.agents & (_first_that_names(agent_of, agents) == tasks))
 
-    def go_on(state: _State) -> _State:
-        state, arrived = step(numbers, scale, state)
-        restarted = begin(state.prices), following(waits, state.agent)
-        paths = jax.tree.map(functools.partial(_chosen, arrived), restarted[0], state.paths)
-        return state._replace(paths=paths, agent=_chosen(arrived, restarted[1], state.agent))
 
-    nobody = filled(agent_of[:, 0], -1, INDEX)
-    state = _State(prices, agent_of, following(waits, nobody), begin(prices))
-    agent_of = lax.while_loop(lambda state: jnp.any(state.agent < agents), go_on, state).agent_of
+def finished(problems: Problems, agent_of: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The result of a form, of the agent of each task, `[B, T]`; A for a free one."""
     agent_of = without_forbidden(problems, agent_of)
-    return _first_that_names(agent_of, agents), agent_of
+    return _first_that_names(agent_of, problems.sizes[1]), agent_of
 
 
 def _wishes_and_scale(problems: Problems) -> tuple[jax.Array, Scale]:
@@ -80,12 +124,12 @@ def _wishes_and_scale(problems: Problems) -> tuple[jax.Array, Scale]:
     finite = allowed & (costs > -jnp.inf)
     known = jnp.where(allowed, costs, jnp.inf)
     numbers = lax.broadcasted_iota(INDEX, costs.shape, axis)
-    is_lowest = allowed & (known == jnp.min(known, axis=axis, keepdims=True))
+    lowest = jnp.min(known, axis=axis, keepdims=True)
+    is_lowest = allowed & (known == lowest)
     scale = Scale.of(
         jnp.min(jnp.where(finite, costs, jnp.inf), axis=(1, 2)),
         jnp.max(jnp.where(finite, costs, -jnp.inf), axis=(1, 2)),
-        jnp.any(allowed & ~finite, axis=(1, 2)),
-        jnp.any(takes_part & ~allowed, axis=(1, 2)),
+        jnp.any(lowest == -jnp.inf, axis=(1, 2)),
         agents,
     )
     return jnp.min(jnp.where(is_lowest, numbers, tasks), axis=axis), scale
@@ -99,33 +143,41 @@ def _first_that_names(named: jax.Array, count: int) -> jax.Array:
     return jnp.min(jnp.where(is_named, lax.broadcasted_iota(INDEX, shape, 2), names), axis=2)
 
 
-def _step(
-    costs: jax.Array, agent_axis: int, problem: jax.Array, scale: Scale, state: _State
-) -> tuple[_State, jax.Array]:
-    """One scan or one hand-over of one problem, and whether it was the last one of a path."""
-    tasks, agents = state.agent_of.shape[0], costs.shape[agent_axis]
-    paths, places = state.paths, jnp.arange(tasks, dtype=INDEX)
+def first_state(prices: jax.Array, agent_of: jax.Array, waits: jax.Array) -> State:
+    """Where a problem is before the first step; there may be several of them, as rows.
 
-    def place(agent: jax.Array, task: jax.Array) -> tuple[jax.Array, ...]:
-        return (problem, agent, task) if agent_axis == 1 else (problem, task, agent)
-
-    def row(agent: jax.Array) -> jax.Array:
-        sizes = (1, 1, tasks) if agent_axis == 1 else (1, tasks, 1)
-        return scale.finite(lax.dynamic_slice(costs, place(agent, jnp.zeros_like(agent)), sizes).reshape(tasks))
-
-    problem_costs = Costs(row, lambda agent, task: scale.finite(costs[place(agent, task)]), agents)
-    scanned = scan(problem_costs, state.agent_of, state.agent, paths)
-    hands_over = paths.nearest < tasks
-    before = paths.before[jnp.minimum(paths.nearest, tasks - 1)]
-    arrived = hands_over & (before >= tasks)
-    agent = jnp.where(before < tasks, state.agent_of[jnp.minimum(before, tasks - 1)], state.agent)
-    agent_of = jnp.where(hands_over & (places == paths.nearest), agent, state.agent_of)
-    handed = paths._replace(nearest=before)
-    is_served = state.agent < agents
-    paths = jax.tree.map(functools.partial(_chosen, hands_over | ~is_served), handed, scanned)
-    prices = jnp.where(arrived, prices_after(state.prices, state.paths), state.prices)
-    return _State(prices, agent_of, state.agent, paths), arrived
+    Args:
+      prices: of the tasks, `[T]`; -infinity for a task that may not be given.
+      agent_of: the agent of each task, `[T]`; A if it is free.
+      waits: which agents are to be served, `[A]`.
+    """
+    nobody = filled(agent_of[..., :1] if agent_of.ndim > 1 else agent_of[0], -1, INDEX)
+    agent = next_agent(waits, nobody)
+    return State(prices, agent_of, agent, start(prices, agent))
 
 
-def _chosen(first: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
-    return jnp.where(first if one.ndim == first.ndim else first[..., None], one, other)
+def step(costs: Costs, access: Access, waits: jax.Array, state: State) -> State:
+    """One scan or one hand-over of a problem; there may be several of them, as rows.
+
+    Args:
+      costs: of the problem.
+      access: to arrays.
+      waits: which agents are to be served, `[A]`.
+      state: where it is; where all agents are served, it stays so.
+    """
+    tasks, paths = state.agent_of.shape[-1], state.paths
+    scanned = scan(costs, access, state.agent_of, state.agent, paths)
+    hands_over = (paths.nearest < tasks) & (state.agent < costs.agents)
+    before = access.pick(paths.before, jnp.minimum(paths.nearest, tasks - 1))
+    arrives = hands_over & (before >= tasks)
+    giver = access.pick(state.agent_of, jnp.minimum(before, tasks - 1))
+    taker = jnp.where(before < tasks, giver, state.agent)
+    agent_of = jnp.where(hands_over, access.put(state.agent_of, paths.nearest, taker), state.agent_of)
+    prices = jnp.where(arrives, prices_after(state.prices, paths), state.prices)
+    agent = jnp.where(arrives, next_agent(waits, state.agent), state.agent)
+    restarted, handed = start(prices, agent), paths._replace(nearest=before)
+
+    def chosen(restarted: jax.Array, handed: jax.Array, scanned: jax.Array) -> jax.Array:
+        return jnp.where(arrives, restarted, jnp.where(hands_over, handed, scanned))
+
+    return State(prices, agent_of, agent, jax.tree.map(chosen, restarted, handed, scanned))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbox._assignment.paths import Costs, Paths, next_agent, prices_after, scan, start
+from jaxbox._assignment.paths import Costs, by_index, serve
 from jaxbox._assignment.problems import INDEX, Problems, Scale, filled, without_forbidden
 
 __all__ = ["solve"]
@@ -43,8 +43,8 @@ def solve(problems: Problems) -> tuple[jax.Array, jax.Array]:
     has_wish = jnp.take_along_axis(agent_of, wish, axis=1) == jnp.arange(agents, dtype=INDEX)[None]
     waits, agent_of = problems.agents & ~(has_wish & (wish < tasks)), agent_of[:, :tasks]
 
-    def serve() -> tuple[jax.Array, jax.Array]:
-        scale = _scale(problems, lowest)
+    def serve_all() -> tuple[jax.Array, jax.Array]:
+        scale, forbids = _scale_and_forbids(problems, lowest)
 
         def visit(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             unsolved, agent_of = state
@@ -53,10 +53,10 @@ def solve(problems: Problems) -> tuple[jax.Array, jax.Array]:
             return unsolved.at[problem].set(False), agent_of.at[problem].set(solved)
 
         found = lax.while_loop(lambda state: jnp.any(state[0]), visit, (jnp.any(waits, axis=1), agent_of))[1]
-        kept = lax.cond(jnp.any(scale.forbids), lambda: without_forbidden(problems, found), lambda: found)
+        kept = lax.cond(jnp.any(forbids), lambda: without_forbidden(problems, found), lambda: found)
         return _first_that_names(kept, agents)[:, :agents], kept
 
-    return lax.cond(jnp.any(waits), serve, lambda: (wish, agent_of))
+    return lax.cond(jnp.any(waits), serve_all, lambda: (wish, agent_of))
 
 
 Carry = tuple[jax.Array, ...]
@@ -89,8 +89,8 @@ def _wishes(problems: Problems) -> tuple[jax.Array, jax.Array]:
     return jnp.where(problems.agents, wish, tasks), jnp.where(problems.agents, lowest, jnp.inf)
 
 
-def _scale(problems: Problems, lowest: jax.Array) -> Scale:
-    """The scale of each problem, `[B]`, where `lowest` is the lowest cost of each agent."""
+def _scale_and_forbids(problems: Problems, lowest: jax.Array) -> tuple[Scale, jax.Array]:
+    """The scale of each problem, `[B]`, and whether it forbids a pair; `lowest` is the lowest cost of each agent."""
 
     def visit(_: jax.Array, costs: jax.Array, carry: Carry) -> Carry:
         least, most, forbids = carry
@@ -100,13 +100,13 @@ def _scale(problems: Problems, lowest: jax.Array) -> Scale:
     take_part, dtype = problems.agents, problems.dtype
     nothing = (filled(take_part, jnp.inf, dtype), filled(take_part, -jnp.inf, dtype), filled(take_part, False, bool))
     least, most, forbids = _over_tasks(problems, visit, nothing)
-    return Scale.of(
+    scale = Scale.of(
         jnp.min(jnp.where(take_part, least, jnp.inf), axis=1),
         jnp.max(jnp.where(take_part, most, -jnp.inf), axis=1),
         jnp.any(take_part & (lowest == -jnp.inf), axis=1),
-        jnp.any(take_part & forbids, axis=1),
         problems.sizes[1],
     )
+    return scale, jnp.any(take_part & forbids, axis=1)
 
 
 def _first_that_names(named: jax.Array, count: int) -> jax.Array:
@@ -146,51 +146,21 @@ def _solve_one(
             return jnp.pad(own.finite(found.reshape(tasks)), (0, missing))
 
         return Costs(
-            row, lambda agent, task: own.finite(problems.costs[place(agent, jnp.minimum(task, tasks - 1))]), agents
+            row, lambda _, agent, task: own.finite(problems.costs[place(agent, jnp.minimum(task, tasks - 1))]), agents
         )
 
     def in_one_piece() -> Costs:
         costs = problems.costs[problem]
         rows = own.finite(costs if problems.agent_axis == 1 else costs.T)
         rows = lax.optimization_barrier(jnp.pad(rows, ((0, 0), (0, missing))))
-        return Costs(lambda agent: rows[agent], lambda agent, task: rows[agent, task], agents)
+        return Costs(lambda agent: rows[agent], lambda _, agent, task: rows[agent, task], agents)
 
     may_be_given = filled(agent_of, True, bool) if problems.tasks is None else problems.tasks[problem]
     prices = jnp.where(may_be_given, jnp.zeros((), problems.dtype), -jnp.inf)
     prices = jnp.pad(prices, (0, missing), constant_values=-jnp.inf)
     given = jnp.pad(agent_of, (0, missing), constant_values=agents)
 
-    def serve(costs: Callable[[], Costs]) -> Callable[[], jax.Array]:
-        return lambda: _serve(costs(), prices, waits, given, lanes)[:tasks]
+    def served(costs: Callable[[], Costs]) -> Callable[[], jax.Array]:
+        return lambda: serve(costs(), by_index(lanes), prices, waits, given)[:tasks]
 
-    return lax.cond(jnp.sum(waits) > MANY, serve(in_one_piece), serve(where_they_lie))
-
-
-def _serve(costs: Costs, prices: jax.Array, waits: jax.Array, agent_of: jax.Array, lanes: int) -> jax.Array:
-    """Serves one agent after the other, and gives the agent of each task, `[T]`."""
-    tasks = agent_of.shape[0]
-
-    def serve(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        prices, agent_of, agent = state
-        paths = lax.while_loop(
-            lambda paths: paths.nearest >= tasks,
-            lambda paths: scan(costs, agent_of, agent, paths, lanes),
-            start(prices),
-        )
-        return prices_after(prices, paths), _passed_on(agent_of, agent, paths), next_agent(waits, agent)
-
-    state = prices, agent_of, next_agent(waits, -1)
-    return lax.while_loop(lambda state: state[2] < costs.agents, serve, state)[1]
-
-
-def _passed_on(agent_of: jax.Array, first: jax.Array, paths: Paths) -> jax.Array:
-    """Everybody on the path to the nearest task takes the next task: the last agent first."""
-    tasks = agent_of.shape[0]
-
-    def take(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        task, agent_of = state
-        before = paths.before[task]
-        agent = jnp.where(before < tasks, agent_of[jnp.minimum(before, tasks - 1)], first)
-        return before, agent_of.at[task].set(agent)
-
-    return lax.while_loop(lambda state: state[0] < tasks, take, (paths.nearest, agent_of))[1]
+    return lax.cond(jnp.sum(waits) > MANY, served(in_one_piece), served(where_they_lie))

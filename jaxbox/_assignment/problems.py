@@ -62,16 +62,14 @@ class Scale(NamedTuple):
       root: the square root of the factor, which is a power of two and may itself be too small for the dtype.
       forced: the cost of a pair that is forced.
       forbidden: the cost of a pair that is forbidden.
-      forbids: whether any pair is forbidden.
     """
 
     root: jax.Array
     forced: jax.Array
     forbidden: jax.Array
-    forbids: jax.Array
 
     @classmethod
-    def of(cls, least: jax.Array, most: jax.Array, forces: jax.Array, forbids: jax.Array, pairs: int) -> Scale:
+    def of(cls, least: jax.Array, most: jax.Array, forces: jax.Array, pairs: int) -> Scale:
         """The scale of problems.
 
         A pair that is forced outweighs all differences of the others, and one that is forbidden outweighs these too,
@@ -81,7 +79,6 @@ class Scale(NamedTuple):
           least: the least finite cost of each problem; above `most` if there is none.
           most: the largest finite cost.
           forces: whether any pair is forced.
-          forbids: whether any pair is forbidden.
           pairs: how many pairs there can be.
         """
         least, most = jnp.where(least <= most, least, 0), jnp.where(least <= most, most, 0)
@@ -90,7 +87,7 @@ class Scale(NamedTuple):
         root = 1 / lax.reduce_precision(jnp.sqrt(largest), precision.nexp, 0)  # without mantissa: a power of two
         least, most = least * root * root, most * root * root
         forced = jnp.where(forces, least - (most - least) * pairs - 1, least)
-        return cls(root, forced, most + (most - forced) * pairs + 1, forbids)
+        return cls(root, forced, most + (most - forced) * pairs + 1)
 
     def finite(self, costs: jax.Array) -> jax.Array:
         """Costs as they are added up. The scale must broadcast to them."""

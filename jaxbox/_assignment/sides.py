@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxbox import numerics
-from jaxbox._assignment import in_step, one_by_one
+from jaxbox._assignment import in_step, mosaic, one_by_one, triton
 from jaxbox._assignment.problems import INDEX, Problems, filled
 
 __all__ = ["match"]
@@ -44,7 +44,8 @@ def _batchwise(masks_rows: bool, masks_columns: bool) -> Callable[..., tuple[jax
         return match
 
     signature = ",".join(["nm", *["n"] * masks_rows, *["m"] * masks_columns]) + "->n,m"
-    return numerics.batchwise(signature, cpu=by(one_by_one.solve), default=by(in_step.solve))
+    forms = {"cpu": one_by_one, "cuda": triton, "tpu": mosaic, "default": in_step}
+    return numerics.batchwise(signature, **{platform: by(form.solve) for platform, form in forms.items()})
 
 
 def _match(

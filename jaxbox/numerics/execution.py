@@ -15,6 +15,8 @@ import numpy as np
 from jax import core, lax
 from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
 __all__ = [
@@ -329,9 +331,11 @@ def fusion_barrier(x: jax.Array) -> jax.Array:
 
 
 Form = Callable[..., tuple[jax.Array, ...]]
+KERNELS_SINCE = 0, 10  # version of JAX; with earlier ones there are no kernels
+OLDEST_WITH_TRITON = 8.0  # compute capability
 
 
-def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
+def batchwise(signature: str, *, cpu: Form, default: Form, cuda: Form | None = None, tpu: Form | None = None) -> Form:
     """Makes a function of many problems one that each device runs on its own problems.
 
     The leading axes of all arrays are those of the batch. Under `jax.vmap` there is one more of them, so that a loop in
@@ -340,9 +344,12 @@ def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
     the compiler, which has no means to be told there.) The result has no derivative.
 
     Args:
-      signature: the axes that one problem has, such as `nm,n->m`: of the arguments, then of the results.
+      signature: the axes that one problem has, such as `nm,n->m`: of the arguments, then of the results, which are
+        indices and have axes of the first argument.
       cpu: the function, of arrays that all have the same leading axes; the form for a CPU.
       default: the form for everything else.
+      cuda: the form for a GPU of NVIDIA, which may be a kernel.
+      tpu: the form for a TPU on which nothing is spread, or within a `shard_map`; may be a kernel.
 
     Returns:
       The function.
@@ -372,14 +379,78 @@ def batchwise(signature: str, *, cpu: Form, default: Form) -> Form:
         )
         return run(*batch), (True,) * len(results)
 
+    kernels = {"cuda": cuda, "tpu": tpu} if jax.__version_info__ >= KERNELS_SINCE else {}
+    forms = {"cpu": cpu} | {platform: form for platform, form in kernels.items() if form is not None}
+
     def alone(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+        if not kernels:
+            return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+        blanks = (_blank(arrays[0], arguments[0], names) for names in results)
+        chosen = {"results": len(results), "forms": tuple(forms.items()), "default": default}
+        return tuple(_form_of_platform.bind(*arrays, *blanks, **chosen))
 
     def on_its_device(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        parted = functools.partial(_partitioned, leading(arrays[0]), tuple(arguments), tuple(results))
-        return lax.platform_dependent(*arrays, cpu=parted(cpu), tpu=default, default=parted(default))
+        parted = _partitioned(leading(arrays[0]), tuple(arguments), tuple(results), alone)
+        return lax.platform_dependent(*arrays, tpu=alone, default=parted)
 
     return run
+
+
+# As `lax.platform_dependent`, but each form is lowered for its own platform alone, as a kernel has to be: that function
+# lowers every branch for every platform of a program for several. The last operands are blanks, which have the types of
+# the results.
+_form_of_platform = Primitive("form_of_platform")
+_form_of_platform.multiple_results = True
+_form_of_platform.def_abstract_eval(lambda *types, results, **_: types[-results:])
+
+
+@_form_of_platform.def_impl
+def _form_of_platform_impl(*arrays, results, forms, default):
+    with jax.disable_jit(False):
+        chosen = {"results": results, "forms": forms, "default": default}
+        return jax.jit(functools.partial(_form_of_platform.bind, **chosen))(*arrays)
+
+
+def _lowering(platform):
+    def lower(context, *arrays, results, forms, default):
+        def lowered(form):
+            return mlir.lower_fun(lambda *operands: form(*operands[:-results]))(context, *arrays)
+
+        form = dict(forms).get(platform, default)
+        # An export of what Triton makes of a kernel is refused by JAX, since later versions might not run it.
+        is_exported = context.module_context.lowering_parameters.for_export
+        if platform == "cuda" and (is_exported or not _all_have_triton(_gpus())):
+            form = default
+        try:
+            return lowered(form)
+        except RuntimeError:  # a kernel is refused: under a mesh on a TPU, or for a GPU that is not there
+            return lowered(default)
+
+    return lower
+
+
+mlir.register_lowering(_form_of_platform, _lowering("default"))
+for _platform in ("cpu", "cuda", "tpu"):
+    mlir.register_lowering(_form_of_platform, _lowering(_platform), platform=_platform)
+
+
+def _gpus():
+    """The GPUs of NVIDIA that are here; none where a program is compiled for others."""
+    try:
+        return jax.local_devices(backend="cuda")
+    except RuntimeError:
+        return []
+
+
+def _all_have_triton(gpus):
+    """Whether XLA compiles what is written for Triton: it refuses to for GPUs before Ampere."""
+    return all(float(gpu.compute_capability) >= OLDEST_WITH_TRITON for gpu in gpus)
+
+
+def _blank(array, names, wanted):
+    """Indices with the axes of an array that are wanted, and that vary over devices as it does."""
+    without = tuple(axis - len(names) for axis, name in enumerate(names) if name not in wanted)
+    return jnp.any(array != array, axis=without).astype(np.int32)
 
 
 @functools.cache

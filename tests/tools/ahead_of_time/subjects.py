@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxbox import boxes, losses, similarity
+from jaxbox import boxes, losses, matching, similarity
+from jaxbox._assignment import in_step, sides
 from tests.tools.benchmarks.subjects import mean_of, value_and_grad, weighted_gradients
 
 
@@ -127,7 +128,27 @@ def of_pairs() -> Iterator[Subject]:
             yield make("pairwise gradients", compute=gradients, arguments=arguments, least=2 * of_sets + of_matrix)
 
 
-EVERY = of_losses, of_conversions, of_pairs
+MATCHED = (208, 300, 100), (16, 100, 20)  # images, predictions, slots
+
+
+def of_matching() -> Iterator[Subject]:
+    """Matching as each platform does it, with its kernel, and without one: in step, whose loop counts once."""
+
+    def match(costs: jax.Array, where: jax.Array) -> tuple[jax.Array, ...]:
+        return matching.linear_assignment(costs, column_where=where)
+
+    def in_step_by_xla(costs: jax.Array, where: jax.Array) -> tuple[jax.Array, ...]:
+        return sides._match(in_step.solve, costs, None, where)
+
+    for images, rows, columns in MATCHED:
+        arguments = array(images, rows, columns), array(images, columns, dtype=jnp.bool_)
+        least = images * (4 * rows * columns + columns + 4 * (rows + columns))
+        size = f"{images} x {rows} x {columns}"
+        for program, compute in (("kernel", match), ("in step", in_step_by_xla)):
+            yield Subject("linear_assignment", program, size, compute, arguments, least, 2)
+
+
+EVERY = of_losses, of_conversions, of_pairs, of_matching
 
 
 def subjects() -> list[Subject]:
