@@ -1,8 +1,8 @@
-"""`weighted_mean`, its gradients and `update_mean` by every way of spreading a batch over eight devices.
+"""`weighted_mean`, a detector's loss, their gradients and `update_mean`, by every way of spreading a batch.
 
-Run alone with eight host devices, or as one of two processes with four each, which the environment tells.
-`python -m tests.spread FILE` writes JSON: for each case and way the loss, the gradients of a shared parameter and of
-the boxes, and the running mean. A file, since JAX's collectives print from threads of their own.
+Over eight devices, of one process or of two with four each, which the environment tells.
+`python -m tests.spread FILE` writes JSON: for each case and way the two losses, their gradients of a shared parameter,
+the gradient of the boxes, and the running mean. A file, since JAX's collectives print from threads of their own.
 """
 
 import json
@@ -17,7 +17,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxbox import losses, reductions
+from jaxbox import detectors, losses, reductions
 from jaxbox.demo import processes
 from tests import cases
 
@@ -34,10 +34,16 @@ def step(shift, predictions, targets, weights, where, axis_name=None):
         values = losses.giou_loss(predictions + shift, targets, where=where)
         return reductions.weighted_mean(values, weights, where=where, axis_name=axis_name)
 
+    def detector_loss(shift):
+        queries, boxes = (x.reshape(-1, IMAGES, 4) for x in (targets, predictions))  # NaN is where no target is
+        there = detectors.Targets(boxes, jnp.zeros(boxes.shape[:-1], jnp.int32), where.reshape(-1, IMAGES))
+        return detectors.detr_loss(queries[..., :3] + shift[:3], queries + shift, there, axis_name=axis_name)[0]
+
     value, (of_shift, of_boxes) = jax.value_and_grad(loss, (0, 1))(shift, predictions)
+    whole_loss, of_whole = jax.value_and_grad(detector_loss)(shift)
     values = losses.iou_loss(predictions, targets, where=where)
     mean = reductions.update_mean(0.7, values, momentum=0.25, where=where, axis_name=axis_name)
-    return value, of_shift, of_boxes, mean
+    return jnp.stack([value, whole_loss]), jnp.stack([of_shift, of_whole]), of_boxes, mean
 
 
 def local(*arguments):
