@@ -1,6 +1,6 @@
 """Compiles the programs of the package for TPUs that are not there, and fails where one got worse.
 
-    uv run --no-dev --group ahead-of-time python -m tests.tools.ahead_of_time
+    uv run --group ahead-of-time python -m tests.tools.ahead_of_time
 
 prints a table and compares it with `tests/ahead_of_time_figures.json`: bytes over the limit, kernels, cycles. It exits
 with 1 if one of them is more than a tenth above what is stored. `--store` writes them there. `--all` compiles every
