@@ -79,3 +79,19 @@ def assert_optimal(costs, row_where, column_where, column_of_row, row_of_column,
     finite = np.abs(part[np.isfinite(part)])
     largest = float(finite.max()) if finite.size else 0.0
     assert abs(total - wanted_total) <= 2e-7 * largest * max(1, made), what
+
+
+def assert_every_kind_is_optimal(match, shape, masked, seeds):
+    """Matches costs of every kind, with masks at random places behind which NaN lies."""
+    problems = {(name, seed): costs for seed in seeds for name, costs in kinds_of_costs(*shape, seed=seed).items()}
+    costs = np.stack(list(problems.values()))
+    row_where = masks_of(shape[0], len(costs), 1, masked in ("rows", "both"))
+    column_where = masks_of(shape[1], len(costs), 2, masked in ("columns", "both"))
+    if row_where is not None:
+        costs[~row_where] = np.nan
+    if column_where is not None:
+        costs = np.where(column_where[:, None], costs, np.nan)
+    found = match(costs, row_where, column_where)
+    for number, name in enumerate(problems):
+        of_this = [None if where is None else where[number] for where in (row_where, column_where)]
+        assert_optimal(costs[number], *of_this, *(np.asarray(side[number]) for side in found), name)

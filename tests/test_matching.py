@@ -15,7 +15,7 @@ from scipy import optimize
 from jaxbox import matching
 from jaxbox._assignment import in_step, one_by_one, sides
 from jaxbox.numerics import execution
-from tests.assignments import assert_optimal, kinds_of_costs, masks_of
+from tests.assignments import assert_every_kind_is_optimal, assert_optimal
 from tests.devices import host_devices
 
 FORMS = {"one by one": one_by_one.solve, "in step": in_step.solve}
@@ -31,18 +31,7 @@ def matched(form, costs, row_where=None, column_where=None):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_assignment_is_optimal_whatever_the_costs_and_the_masks(form, shape, masked):
-    problems = {(name, seed): costs for seed in range(3) for name, costs in kinds_of_costs(*shape, seed=seed).items()}
-    costs = np.stack(list(problems.values()))
-    row_where = masks_of(shape[0], len(costs), 1, masked in ("rows", "both"))
-    column_where = masks_of(shape[1], len(costs), 2, masked in ("columns", "both"))
-    if row_where is not None:
-        costs[~row_where] = np.nan
-    if column_where is not None:
-        costs = np.where(column_where[:, None], costs, np.nan)
-    found = matched(form, costs, row_where, column_where)
-    for number, name in enumerate(problems):
-        of_this = [None if where is None else where[number] for where in (row_where, column_where)]
-        assert_optimal(costs[number], *of_this, *(np.asarray(side[number]) for side in found), name)
+    assert_every_kind_is_optimal(functools.partial(matched, form), shape, masked, seeds=range(3))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -92,7 +81,10 @@ def assert_same(found, wanted):
 def test_vmap_and_leading_axes_are_the_same_and_each_problem_is_its_own():
     costs, where = random_batch(3, 4)
     wanted = matching.linear_assignment(costs, column_where=where)
-    match = lambda costs, where: matching.linear_assignment(costs, column_where=where)  # noqa: E731
+
+    def match(costs, where):
+        return matching.linear_assignment(costs, column_where=where)
+
     assert_same(jax.vmap(match)(costs, where), wanted)
     assert_same(jax.jit(jax.vmap(jax.vmap(match)))(costs, where), wanted)
     assert_same(jax.vmap(match, in_axes=(1, 1), out_axes=1)(costs, where), wanted)

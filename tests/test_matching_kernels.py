@@ -13,7 +13,7 @@ from jax import export
 from jaxbox import matching
 from jaxbox._assignment import mosaic, sides, triton
 from jaxbox.numerics import execution
-from tests.assignments import assert_optimal, kinds_of_costs, masks_of
+from tests.assignments import assert_every_kind_is_optimal, assert_optimal
 
 if jax.__version_info__ < execution.KERNELS_SINCE:
     pytest.skip("kernels are for later versions of JAX", allow_module_level=True)
@@ -32,18 +32,7 @@ def matched(kernel, costs, row_where=None, column_where=None):
 @every_kernel
 @pytest.mark.parametrize(("shape", "masked"), [((12, 7), "columns"), ((7, 12), "neither"), ((9, 9), "both")])
 def test_a_kernel_is_exact_whatever_the_costs_and_the_masks(kernel, shape, masked):
-    problems = kinds_of_costs(*shape, seed=0)
-    costs = np.stack(list(problems.values()))
-    row_where = masks_of(shape[0], len(costs), 1, masked == "both")
-    column_where = masks_of(shape[1], len(costs), 2, masked in ("columns", "both"))
-    if row_where is not None:
-        costs[~row_where] = np.nan
-    if column_where is not None:
-        costs = np.where(column_where[:, None], costs, np.nan)
-    found = matched(kernel, costs, row_where, column_where)
-    for number, name in enumerate(problems):
-        of_this = [None if where is None else where[number] for where in (row_where, column_where)]
-        assert_optimal(costs[number], *of_this, *(np.asarray(side[number]) for side in found), name)
+    assert_every_kind_is_optimal(functools.partial(matched, kernel), shape, masked, seeds=range(1))
 
 
 @every_kernel

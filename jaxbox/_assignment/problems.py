@@ -83,6 +83,7 @@ class Scale(NamedTuple):
         """
         least, most = jnp.where(least <= most, least, 0), jnp.where(least <= most, most, 0)
         precision = jnp.finfo(least.dtype)
+        # Costs are held constant, so that absolute value, maximum and root may be those of jnp.
         largest = jnp.maximum(jnp.maximum(jnp.abs(least), jnp.abs(most)), precision.tiny)
         root = 1 / lax.reduce_precision(jnp.sqrt(largest), precision.nexp, 0)  # without mantissa: a power of two
         least, most = least * root * root, most * root * root

@@ -364,6 +364,7 @@ def d_fine_loss(
     union = matching.majority(slots, columns=targets.where.shape[-1])
     matched, count = union < targets.where.shape[-1], count_of(targets.where, logits, axis_name=axis_name)
     with_target, without = (count_of(which, logits, least=0.0, axis_name=axis_name) for which in (matched, ~matched))
+    # Counts have no gradient, so that the slope of the root at 0 is never asked for.
     shares = jnp.sqrt(with_target), jnp.sqrt(without)
     terms_of = functools.partial(fine_terms, class_loss, targets, shares, axis_name=axis_name)
     own = count, jnp.maximum(with_target, 1)
