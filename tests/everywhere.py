@@ -64,7 +64,13 @@ WAYS = {
 
 
 # By version of JAX before which a function cannot have explicit axes, since they get lost on the way.
-NEED_FOR_EXPLICIT_AXES = {"boxes.check": (0, 8)}
+NEED_FOR_EXPLICIT_AXES = {
+    "boxes.check": (0, 8),
+    **dict.fromkeys(["costs.class_costs", "costs.class_costs, of images"], (0, 7)),
+    **dict.fromkeys(
+        [f"matching.{name}" for name in ("threshold_assignment", "rescue_targets", "majority", "take")], (0, 7, 2)
+    ),
+}
 
 
 def fault(call, way):

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxbox import costs, matching
-from tests.everywhere import set_mesh
+from tests.everywhere import NEED_FOR_EXPLICIT_AXES, set_mesh
 
 COLLECTIVE = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
 LAYERS, IMAGES, QUERIES, SLOTS, CLASSES = 3, 16, 30, 12, 6
@@ -54,7 +54,8 @@ def ways(arrays):
     of_one_layer = jax.vmap(jax.vmap(match), in_axes=(0, 0, None, None, None))
     yield "jit", match, put(automatic), automatic
     yield "vmap", of_one_layer, put(automatic), automatic
-    yield "explicit mesh", match, put(explicit), explicit
+    if jax.__version_info__ >= NEED_FOR_EXPLICIT_AXES["costs.class_costs"]:
+        yield "explicit mesh", match, put(explicit), explicit
     yield "shard_map", mapped(), put(automatic), automatic
     yield "shard_map, check_vma=False", mapped(check_vma=False), put(automatic), automatic
 

@@ -191,6 +191,8 @@ def spread():
 
 @pytest.mark.parametrize("way", ["jit", "explicit mesh", "shard_map", "shard_map, check_vma=False", "pmap", "vmap"])
 def test_each_device_matches_its_own_images_and_nothing_crosses(spread, way):
+    if way not in spread:
+        pytest.skip("this version of JAX loses explicit axes in a gather")
     assert not spread[way]["differs"]
     assert spread[way]["collectives"] == []
     if jax.__version_info__ >= execution.KERNELS_SINCE:  # under a mesh alone a kernel is refused

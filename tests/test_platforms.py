@@ -52,12 +52,21 @@ def differentiated(function, *arrays):
     """The same, a derivative in forward mode, and the gradients of the mean."""
     places = tuple(range(len(arrays)))
     mean = jax.grad(lambda *arrays: jnp.mean(function(*arrays)), places)(*arrays)
-    return with_gradients(function, *arrays), jax.jvp(function, arrays, arrays)[1], mean
+    # Not along the boxes themselves: that grows them, of which an IoU has a derivative that is rounding alone.
+    tangents = tuple(jnp.roll(array, 1, axis=-1) for array in arrays)
+    return with_gradients(function, *arrays), jax.jvp(function, arrays, tangents)[1], mean
+
+
+# Whether XLA fuses a multiplication and an addition, and rounds once, depends on what else is in the kernel: the forms
+# have the same bits where that was measured, with jax 0.10.2 and 0.12, and elsewhere the same numbers but for rounding.
+ROUNDING = 0 if jax.__version_info__ >= (0, 10) else 1e-6
 
 
 def assert_equal(found, wanted):
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_array_equal(np.asarray(one, np.float32), np.asarray(other, np.float32))
+        one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+        largest = np.max(np.abs(other), initial=1)
+        np.testing.assert_allclose(one, other, rtol=ROUNDING, atol=ROUNDING * largest)
 
 
 @every_loss
