@@ -53,6 +53,12 @@ def test_the_version_is_one():
     assert re.findall(r"^## (\S+)", CHANGELOG, re.MULTILINE)[:2] == ["Unreleased", jaxbox.__version__]
 
 
+def test_tests_of_one_group_go_to_one_process(request):
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("there is one process")
+    assert request.node.nodeid.endswith(f"@{request.path}")  # what pytest-xdist tells groups by
+
+
 def test_the_versions_of_python_that_are_promised_are_those_that_are_tested():
     project = PYPROJECT["project"]
     promised = [
