@@ -94,6 +94,7 @@ def test_a_link_to_nothing_is_no_folder(capsys, tmp_path, below):
         (["train", "--batch_size=5"], "--batch-size"),
         (["train", "--loss", "guiou=2"], "giou"),
         (["train", "--loss", "GIoU"], "giou"),
+        (["train", "--head", "query"], "queries"),
         (["simulate", "--losses", "diuo"], "diou"),
         (["simulate", "--precision", "floot64"], "float64"),
         (["simulate", "--experiment", "exakt"], "exact"),
@@ -120,6 +121,11 @@ def test_a_misspelled_name_is_answered_with_what_was_meant(capsys, tmp_path, typ
 )
 def test_a_word_in_a_wrong_place_is_answered_with_what_to_write(capsys, typed, written):
     assert written in fails(capsys, *typed)
+
+
+def test_a_loss_that_a_head_is_not_trained_with_is_answered_with_those_that_it_is(capsys, tmp_path):
+    told = fails(capsys, "train", "--head", "queries", "--loss", "ciou=2", "--out", str(tmp_path))
+    assert "--head queries is not trained with 'ciou'; write l1 or giou, or leave --head out" in told
 
 
 def test_an_unknown_loss_lists_the_known_ones(capsys, tmp_path):

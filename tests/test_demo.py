@@ -18,7 +18,7 @@ import rich.console
 from flax import nnx
 from jax.sharding import Mesh
 
-from jaxbox.demo import catalogue, command, detector, digits, evaluation, run, train
+from jaxbox.demo import catalogue, command, detector, digits, evaluation, heads, queries, run, train
 from tests.devices import host_devices
 
 # The last line is a console script; here warnings are errors, and signals arrive even where a shell ignores them.
@@ -82,17 +82,51 @@ def test_parameters_load_again_and_find_the_same_boxes(quick_run):
 
 
 def test_two_devices_train_as_one_does(quick_run):
-    weighted_losses = [(weight, catalogue.box_losses()[name]) for name, weight in command.DEFAULT_LOSSES]
+    head = heads.HEADS[command.HEADS[0]]
     train_digits, _ = digits.train_and_test_digits()
     values = train.fit(
-        detector.Detector(nnx.Rngs(0)),
-        train.make_train_step(weighted_losses),
+        head.model(nnx.Rngs(0)),
+        train.make_train_step(head.total_loss(dict(command.DEFAULT_LOSSES))),
         digits.stream(train_digits, 16, seed=0),
         STEPS,
         Mesh(np.array(jax.devices()[:1]), ("batch",)),
     )
     curve = [float(losses["loss"]) for losses in islice(values, 10)]
     np.testing.assert_allclose(record_of(quick_run)["curve"]["loss"][:10], curve, rtol=1e-3)
+
+
+def test_the_command_offers_every_head():
+    assert tuple(heads.HEADS) == command.HEADS
+
+
+def test_queries_train_and_load_again(tmp_path):
+    out = tmp_path / "queries"
+    typed = ["train", "--head", "queries", "--quick", "--steps", str(STEPS), "--out", str(out)]
+    finished = subprocess.run([*COMMAND, *typed], env=host_devices(2), capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    record = json.loads((out / run.METRICS).read_text())
+    for name in ("loss", "box loss"):  # that of the classes asks for more as boxes get better
+        assert np.mean(record["curve"][name][-5:]) < 0.9 * np.mean(record["curve"][name][:5])
+    model = run.load(out)
+    assert isinstance(model, queries.QueryDetector)
+    _, test_digits = digits.train_and_test_digits()
+    scenes = digits.compose(test_digits, command.QUICK["test_images"], np.random.default_rng(run.TEST_SEED))
+    assert evaluation.evaluate(run.find(model, scenes), scenes) == pytest.approx(record["metrics"], abs=1e-5)
+
+
+def test_queries_have_a_whole_loss_whose_gradient_reaches_every_parameter():
+    scenes = digits.compose(digits.train_and_test_digits()[0], 4, np.random.default_rng(0))
+    model = queries.QueryDetector(nnx.Rngs(0), width=16)
+    total_loss = heads.HEADS["queries"].total_loss({"giou": 2.0, "l1": 5.0})
+    # Zeros that locate at first let nothing through to what lies before them.
+    for layer in (model.propose, model.first.head, model.second.head):
+        layer.locate.kernel[...] = 0.1 * jax.random.normal(jax.random.key(0), (16, 4))
+    gradients, values = nnx.jit(nnx.grad(total_loss, has_aux=True))(model, scenes)
+    np.testing.assert_allclose(values["box loss"] + values["class loss"], values["loss"], rtol=1e-6)
+    for path, gradient in nnx.to_flat_state(nnx.state(gradients, nnx.Param)):
+        value = np.asarray(gradient[...])
+        assert np.all(np.isfinite(value)), path
+        assert np.any(value != 0) or "bias" in path, path  # that of keys moves all of a softmax alike
 
 
 def test_a_loss_that_is_not_finite_ends_the_training():
@@ -222,8 +256,15 @@ def test_parameters_that_cannot_be_written_are_an_error_in_one_line(tmp_path, re
     assert told.stderr == ""
 
 
-def test_parameters_that_are_damaged_are_named_in_one_line(quick_run, tmp_path):
+def test_a_record_without_a_head_is_named(quick_run, tmp_path):
     shutil.copytree(quick_run[0] / run.PARAMETERS, tmp_path / run.PARAMETERS)
+    (tmp_path / run.METRICS).write_text('{"settings": {"losses": {}}}')
+    with pytest.raises(ValueError, match=r"does not say which head the detector has, one of cells, queries"):
+        run.load(tmp_path)
+
+
+def test_parameters_that_are_damaged_are_named_in_one_line(quick_run, tmp_path):
+    shutil.copytree(quick_run[0], tmp_path, dirs_exist_ok=True)
     for path in (tmp_path / run.PARAMETERS).rglob("d/*"):
         path.write_bytes(b"")
     told = told_by(LOAD, tmp_path)

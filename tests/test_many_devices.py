@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh
 
-from jaxbox.demo import catalogue, command, detector, digits, processes, run, train
+from jaxbox.demo import command, detector, digits, heads, processes, run, train
 from tests import spread
 from tests.devices import host_devices
 from tests.test_demo import COMMAND
@@ -139,13 +139,13 @@ def test_two_processes_end_with_the_parameters_of_one(trained):
     # Sums in another order differ by about 1e-7, which Adam's first steps magnify where a gradient is nearly 0: they
     # divide it by its own size. So a few parameters of 130,798 differ by more (3e-5 with jax 0.7), but not the mean.
     folder, _ = trained
-    weighted_losses = [(weight, catalogue.box_losses()[name]) for name, weight in command.DEFAULT_LOSSES]
+    head = heads.HEADS[command.HEADS[0]]
     train_digits, _ = digits.train_and_test_digits()
-    model = detector.Detector(nnx.Rngs(0))
+    model = head.model(nnx.Rngs(0))
     with jax.numpy_dtype_promotion("standard"):
         values = train.fit(
             model,
-            train.make_train_step(weighted_losses),
+            train.make_train_step(head.total_loss(dict(command.DEFAULT_LOSSES))),
             digits.stream(train_digits, 16, seed=0),
             STEPS,
             Mesh(np.array(jax.devices()[:1]), ("batch",)),

@@ -18,6 +18,7 @@ from jaxbox.demo import arguments, files, interrupts
 
 DEFAULT_LOSSES = (("l1", 5.0), ("giou", 2.0))  # the pair and the weights of DETR
 PIPED_WIDTH = 1000  # columns where no terminal bounds them
+HEADS = "cells", "queries"  # of `heads.HEADS`
 FULL = {"steps": 800, "batch_size": 32, "test_images": 512}
 QUICK = {"steps": 200, "batch_size": 16, "test_images": 64}
 SIMULATED = ("iou", "giou", "diou", "ciou")  # the losses of the DIoU paper
@@ -131,12 +132,20 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
         epilog="example: jaxbox train --loss l1=5 --loss giou=2",
     )
     add.add_argument(
+        "--head",
+        metavar="NAME",
+        type=arguments.one_of(*HEADS),
+        default=HEADS[0],
+        help="what predicts boxes: cells, those of a grid, whose duplicates are dropped; or queries, those of a small "
+        f"decoder, which are matched to the digits as in a DETR (default: {HEADS[0]})",
+    )
+    add.add_argument(
         "--loss",
         metavar="NAME[=WEIGHT]",
         type=arguments.weighted_loss,
         action="append",
         help="a box loss and what it counts, 1 by default; repeat it for a sum (default: l1=5 and giou=2). "
-        "`jaxbox losses` lists the names",
+        "`jaxbox losses` lists the names; queries take l1 and giou",
     )
     add.add_argument(
         "--steps",
@@ -251,10 +260,18 @@ def train(chosen: argparse.Namespace) -> None:
             chosen.complain(f"argument --loss: there is no box loss {name!r}{arguments.suggest(name, known)}")
         losses[name] = losses.get(name, 0) + weight
 
-    from jaxbox.demo import run  # which takes seconds, before the others wait for this process
+    from jaxbox.demo import heads, run  # which takes seconds, before the others wait for this process
 
+    offered = heads.HEADS[chosen.head].losses
+    for name in losses:
+        if name not in offered:
+            chosen.complain(
+                f"argument --loss: --head {chosen.head} is not trained with {name!r}; write {' or '.join(offered)}, or "
+                "leave --head out"
+            )
     sizes = QUICK if chosen.quick else FULL
     settings = run.Settings(
+        head=chosen.head,
         losses=losses,
         steps=chosen.steps or sizes["steps"],
         batch_size=chosen.batch_size or sizes["batch_size"],

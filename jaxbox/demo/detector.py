@@ -1,4 +1,4 @@
-"""A small single-shot detector: each cell of a grid says which digit is centerd near it, and where its box lies."""
+"""A small single-shot detector: each cell of a grid says which digit is centered near it, and where its box lies."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class Detections(NamedTuple):
     Attributes:
       boxes: `[batch, CANDIDATES, 4]`, `xyxy` in units of the canvas side.
       classes: `[batch, CANDIDATES]`, 0 to 9.
-      scores: `[batch, CANDIDATES]`, in `[0, 1]`; 0 for what is dropped as a duplicate.
+      scores: `[batch, CANDIDATES]`, in `[0, 1]`; 0 for what is dropped as a duplicate of a better one.
     """
 
     boxes: jax.Array
@@ -59,17 +59,33 @@ class Block(nnx.Module):
         return x + y if x.shape == y.shape else y
 
 
-class Detector(nnx.Module):
-    """Images to class logits and boxes, one of each a cell."""
+class Backbone(nnx.Module):
+    """Images to features, a vector a cell."""
 
-    def __init__(self, rngs: nnx.Rngs, width: int = 64) -> None:
+    def __init__(self, rngs: nnx.Rngs, width: int) -> None:
         self.halve = Block(1, width // 2, 2, rngs)
         self.quarter = Block(width // 2, width, 2, rngs)
         self.near = Block(width, width, 1, rngs)
         self.further = Block(width, width, 1, rngs)
         self.furthest = Block(width, width, 1, rngs)
-        rare = nnx.initializers.constant(-4.0)  # most cells are empty: start by saying so
-        self.classify = nnx.Conv(width, digits.CLASSES, (1, 1), bias_init=rare, rngs=rngs)
+
+    def __call__(self, images: jax.Array | np.ndarray) -> jax.Array:
+        """Maps `[batch, CANVAS, CANVAS, 1]` to `[batch, GRID, GRID, width]`."""
+        x = 1 - jnp.asarray(images)  # ink, so that the zeros with which a convolution pads are blank paper
+        for block in (self.halve, self.quarter, self.near, self.further, self.furthest):
+            x = block(x)
+        return x
+
+
+RARE = nnx.initializers.constant(-4.0)  # of a logit: most cells and queries are empty, and start by saying so
+
+
+class Detector(nnx.Module):
+    """Images to class logits and boxes, one of each a cell."""
+
+    def __init__(self, rngs: nnx.Rngs, width: int = 64) -> None:
+        self.backbone = Backbone(rngs, width)
+        self.classify = nnx.Conv(width, digits.CLASSES, (1, 1), bias_init=RARE, rngs=rngs)
         self.locate = nnx.Conv(width, 4, (1, 1), kernel_init=nnx.initializers.zeros, rngs=rngs)
 
     def __call__(self, images: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
@@ -78,9 +94,7 @@ class Detector(nnx.Module):
         Returns:
           Class logits `[batch, cells, CLASSES]` and boxes `[batch, cells, 4]`, `xyxy` in units of the canvas side.
         """
-        x = 1 - jnp.asarray(images)  # ink, so that the zeros with which a convolution pads are blank paper
-        for block in (self.halve, self.quarter, self.near, self.further, self.furthest):
-            x = block(x)
+        x = self.backbone(images)
         logits = jnp.reshape(self.classify(x), (len(images), -1, digits.CLASSES))
         offsets, scales = jnp.split(jnp.reshape(self.locate(x), (len(images), -1, 4)), 2, axis=-1)
         centers = cell_centers()[None] + offsets / GRID
@@ -119,11 +133,15 @@ def assign(scenes: digits.Scenes) -> Targets:
 
 def detect(model: Detector, images: jax.Array | np.ndarray) -> Detections:
     """Finds the digits on images `[batch, CANVAS, CANVAS, 1]`: the best scores, less those that repeat a better one."""
-    logits, found = model(images)
-    scores, index = jax.lax.top_k(jax.nn.sigmoid(logits).reshape(len(images), -1), CANDIDATES)
-    classes = index % digits.CLASSES
-    found = jnp.take_along_axis(found, (index // digits.CLASSES)[..., None], axis=1)
-    return Detections(found, classes, jnp.where(jax.vmap(first_of_kind)(found, classes), scores, 0))
+    found = best(*model(images))
+    return found._replace(scores=jnp.where(jax.vmap(first_of_kind)(found.boxes, found.classes), found.scores, 0))
+
+
+def best(logits: jax.Array, found: jax.Array) -> Detections:
+    """The best scores of class logits `[batch, n, CLASSES]` and boxes `[batch, n, 4]`."""
+    scores, index = jax.lax.top_k(jax.nn.sigmoid(logits).reshape(len(logits), -1), CANDIDATES)
+    places = (index // digits.CLASSES)[..., None]
+    return Detections(jnp.take_along_axis(found, places, axis=1), index % digits.CLASSES, scores)
 
 
 def first_of_kind(found: jax.Array, classes: jax.Array) -> jax.Array:

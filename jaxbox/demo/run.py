@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import logging
 import sys
 import time
@@ -21,7 +22,7 @@ from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
 from jaxbox import boxes, plots
-from jaxbox.demo import catalogue, detector, digits, evaluation, files, train
+from jaxbox.demo import detector, digits, evaluation, files, heads, train
 
 METRICS, DETECTIONS, CURVES, PARAMETERS = files.TRAINED.names
 TEST_SEED = 2  # of the test images, which are the same for every run
@@ -37,6 +38,7 @@ class Settings:
     """What a run is made from.
 
     Attributes:
+      head: a name in `heads.HEADS`.
       losses: the weight of each box loss, by its name without `_loss`.
       steps: updates of the model.
       batch_size: images an update; rounded up to a multiple of the devices.
@@ -45,6 +47,7 @@ class Settings:
       out: the folder for the files of the run.
     """
 
+    head: str
     losses: dict[str, float]
     steps: int
     batch_size: int
@@ -83,14 +86,14 @@ def run(settings: Settings, started: float) -> None:
             f"digits   {len(train_digits.labels)} to train with, {len(test_digits.labels)} others to test with"
         )
 
-        model = detector.Detector(nnx.Rngs(settings.seed))
+        head = heads.HEADS[settings.head]
+        model = head.model(nnx.Rngs(settings.seed))
         size = sum(array.size for array in jax.tree.leaves(nnx.state(model, nnx.Param)))
-        console.print(f"model    {size:,} parameters on {describe(mesh)}")
+        console.print(f"model    {size:,} parameters, head {settings.head}, on {describe(mesh)}")
 
         total = " + ".join(f"{weight:g} {name}" for name, weight in settings.losses.items())
         console.print(f"train    {settings.steps} steps of {batch_size} images; box loss {total}")
-        offered = catalogue.box_losses()
-        train_step = train.make_train_step([(weight, offered[name]) for name, weight in settings.losses.items()])
+        train_step = train.make_train_step(head.total_loss(settings.losses))
         batches = digits.stream(train_digits, batch_size, settings.seed)
         values = train.fit(model, train_step, batches, settings.steps, mesh)
         training_began = time.perf_counter()
@@ -174,10 +177,10 @@ def watch(
     return {name: [float(losses[name]) for losses in history] for name in history[0]}
 
 
-def find(model: detector.Detector, scenes: digits.Scenes) -> detector.Detections:
-    """The detections on images, as NumPy arrays."""
+def find(model: nnx.Module, scenes: digits.Scenes) -> detector.Detections:
+    """The detections of a model of any head on images, as NumPy arrays."""
     model.eval()
-    return jax.tree.map(np.asarray, nnx.jit(detector.detect)(model, scenes.images))
+    return jax.tree.map(np.asarray, nnx.jit(heads.head_of(model).detect)(model, scenes.images))
 
 
 def describe(mesh: Mesh) -> str:
@@ -223,7 +226,7 @@ def picture_of_training(curve: dict[str, list[float]]) -> Figure:
     return figure
 
 
-def save(model: detector.Detector, folder: Path) -> None:
+def save(model: nnx.Module, folder: Path) -> None:
     """Writes a model's parameters and batch statistics to a new folder, from this process alone.
 
     Raises:
@@ -258,7 +261,7 @@ def silence() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def load(out: str | Path) -> detector.Detector:
+def load(out: str | Path) -> nnx.Module:
     """Reads the detector of a run back.
 
     Args:
@@ -269,16 +272,23 @@ def load(out: str | Path) -> detector.Detector:
 
     Raises:
       FileNotFoundError: if that is not the folder of a run.
-      ValueError: if the parameters are not those of the detector.
+      ValueError: if its record names no head, or the parameters are not those of a detector with that head.
     """
     place = Path(out)
-    for missing in (place, place / PARAMETERS):
-        if not missing.is_dir():
+    for missing, kind in ((place, "folder"), (place / PARAMETERS, "folder"), (place / METRICS, "file")):
+        if not (missing.is_file() if kind == "file" else missing.is_dir()):
             raise FileNotFoundError(
-                f"there is no folder {str(missing)!r}; pass the folder that `jaxbox train --out` wrote, which holds "
-                f"{PARAMETERS!r}"
+                f"there is no {kind} {str(missing)!r}; pass the folder that `jaxbox train --out` wrote, which holds "
+                f"{PARAMETERS!r} and {METRICS!r}"
             )
-    graph, state = nnx.split(nnx.eval_shape(lambda: detector.Detector(nnx.Rngs(0))))
+    try:
+        head = heads.HEADS[json.loads((place / METRICS).read_text())["settings"]["head"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{str(place / METRICS)!r} does not say which head the detector has, one of {', '.join(heads.HEADS)}; "
+            "another version of `jaxbox train` wrote it: train again"
+        ) from error
+    graph, state = nnx.split(nnx.eval_shape(lambda: head.model(nnx.Rngs(0))))
     try:
         with orbax.checkpoint.StandardCheckpointer() as checkpointer:
             stored = checkpointer.restore((place / PARAMETERS).absolute(), nnx.to_pure_dict(state))

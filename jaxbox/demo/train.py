@@ -1,6 +1,7 @@
-"""Training the detector under any sum of box losses: the train step, the optimizer, and the devices it runs on."""
+"""Training a detector: the whole losses, the train step, the optimizer, and the devices it runs on."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,23 +9,25 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxbox.demo import detector, digits
+from jaxbox import detectors
+from jaxbox.demo import detector, digits, queries
 from jaxbox.reductions import weighted_mean
 
 PEAK_LEARNING_RATE = 6e-3
 
 Values = dict[str, jax.Array]
-TrainStep = Callable[[detector.Detector, nnx.Optimizer, digits.Scenes], Values]
+TotalLoss = Callable[[Any, digits.Scenes], tuple[jax.Array, Values]]  # of a model and a batch; the values are scalars
+TrainStep = Callable[[nnx.Module, nnx.Optimizer, digits.Scenes], Values]
 
 
-def make_train_step(weighted_losses: list[tuple[float, Callable[..., jax.Array]]]) -> TrainStep:
-    """The jitted update of a model and its optimizer, in place, by one batch.
+def loss_of_cells(weighted_losses: list[tuple[float, Callable[..., jax.Array]]]) -> TotalLoss:
+    """The whole loss of a detector that has a box a cell.
 
     Args:
       weighted_losses: pairs of a weight and a loss that is called as `loss(predictions, targets, where=mask)`.
 
     Returns:
-      A function of model, optimizer and batch that returns the scalars `loss`, `box loss` and `class loss`.
+      A function of model and batch; its values are `loss`, `box loss` and `class loss`.
     """
 
     def total_loss(model: detector.Detector, batch: digits.Scenes) -> tuple[jax.Array, Values]:
@@ -44,8 +47,42 @@ def make_train_step(weighted_losses: list[tuple[float, Callable[..., jax.Array]]
         loss = box_loss + class_loss
         return loss, {"loss": loss, "box loss": box_loss, "class loss": class_loss}
 
+    return total_loss
+
+
+def loss_of_queries(l1_weight: float, giou_weight: float) -> TotalLoss:
+    """The whole loss of a detector that has a box a query: that of RT-DETR, which matches them to the digits.
+
+    Args:
+      l1_weight: of the L1 of centers and sides.
+      giou_weight: of GIoU.
+
+    Returns:
+      A function of model and batch; its values are `loss`, `box loss` and `class loss`, sums over the layers.
+    """
+
+    def total_loss(model: queries.QueryDetector, batch: digits.Scenes) -> tuple[jax.Array, Values]:
+        logits, predictions = model(batch.images)
+        targets = detectors.Targets(batch.boxes, batch.classes, batch.valid)
+        loss, terms = detectors.rt_detr_loss(logits, predictions, targets, l1_weight=l1_weight, giou_weight=giou_weight)
+        class_loss = jnp.sum(terms["classes"])
+        return loss, {"loss": loss, "box loss": loss - class_loss, "class loss": class_loss}
+
+    return total_loss
+
+
+def make_train_step(total_loss: TotalLoss) -> TrainStep:
+    """The jitted update of a model and its optimizer, in place, by one batch.
+
+    Args:
+      total_loss: of model and batch.
+
+    Returns:
+      A function of model, optimizer and batch that returns the values of the loss.
+    """
+
     @nnx.jit
-    def train_step(model: detector.Detector, optimizer: nnx.Optimizer, batch: digits.Scenes) -> Values:
+    def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: digits.Scenes) -> Values:
         gradients, values = nnx.grad(total_loss, has_aux=True)(model, batch)
         optimizer.update(model, gradients)
         return values
@@ -53,7 +90,7 @@ def make_train_step(weighted_losses: list[tuple[float, Callable[..., jax.Array]]
     return train_step
 
 
-def make_optimizer(model: detector.Detector, steps: int) -> nnx.Optimizer:
+def make_optimizer(model: nnx.Module, steps: int) -> nnx.Optimizer:
     """AdamW with a learning rate that rises for a tenth of the steps, then falls to 0 along a cosine."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, PEAK_LEARNING_RATE, max(steps // 10, 1), max(steps, 2))
     transform = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(schedule, weight_decay=1e-3))
@@ -61,12 +98,12 @@ def make_optimizer(model: detector.Detector, steps: int) -> nnx.Optimizer:
 
 
 def fit(
-    model: detector.Detector, train_step: TrainStep, batches: Iterable[digits.Scenes], steps: int, mesh: Mesh
+    model: nnx.Module, train_step: TrainStep, batches: Iterable[digits.Scenes], steps: int, mesh: Mesh
 ) -> Iterator[Values]:
     """Trains a model in place, a step at each value asked for.
 
     Args:
-      model: a detector.
+      model: a detector, of any head.
       train_step: from `make_train_step`.
       batches: at least as many as `steps`; their size is a multiple of the devices.
       steps: how long the learning rate takes to reach 0.

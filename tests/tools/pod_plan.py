@@ -19,7 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxbox import losses, reductions
-from jaxbox.demo import catalogue, command, detector, digits, train
+from jaxbox.demo import command, digits, heads, train
 
 DEVICES = 256
 SIZES = [(1, digits.SLOTS), (2, 2 * digits.SLOTS)]  # images a device, boxes an image
@@ -56,16 +56,17 @@ def scenes(images, slots):
 def detector_step(mesh, images, slots):
     """The train step of `jaxbox train`."""
 
+    head = heads.HEADS[command.HEADS[0]]
+
     def create():
-        model = detector.Detector(nnx.Rngs(0))
+        model = head.model(nnx.Rngs(0))
         model.train()
         return model, train.make_optimizer(model, command.FULL["steps"])
 
     model, optimizer = nnx.eval_shape(create)
     for module in (model, optimizer):
         nnx.update(module, placed(nnx.state(module), mesh))
-    offered = catalogue.box_losses()
-    step: Any = train.make_train_step([(weight, offered[name]) for name, weight in command.DEFAULT_LOSSES])
+    step: Any = train.make_train_step(head.total_loss(dict(command.DEFAULT_LOSSES)))
     parameters = [array.shape for array in jax.tree.leaves(nnx.state(model, nnx.Param))]
     return step.lower(model, optimizer, placed(scenes(images, slots), mesh, "batch")), parameters
 
