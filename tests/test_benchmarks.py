@@ -11,6 +11,7 @@ import pytest
 from jaxbox import similarity
 from tests import cases
 from tests.tools.benchmarks import __main__ as benchmark
+from tests.tools.benchmarks import detectors as whole
 from tests.tools.benchmarks import matching as match
 from tests.tools.benchmarks import numpy_simulation, torch_peers
 from tests.tools.benchmarks.timing import Effort
@@ -91,6 +92,29 @@ def test_every_way_of_matching_gives_pairs_of_the_same_total_cost(kind):
         at = np.minimum(rows, 29)[:, None]
         totals.append(np.nansum(np.take_along_axis(costs, at, axis=1)[:, 0], axis=1))
     np.testing.assert_allclose(totals, totals[:1] * 4, rtol=1e-5)
+
+
+SMALL = dict.fromkeys(whole.SIZES, (2, 2, 26, 5))
+
+
+def test_whole_losses_are_measured_without_torch_or_transformers(monkeypatch):
+    monkeypatch.setattr(whole, "theirs", lambda *_: None)
+    for of, times in whole.of_detectors(Effort(rounds=1, seconds=0), SMALL):
+        assert (of["sets"], of["images"], of["queries"]) == (2, 2, 26)
+        assert times["jaxbox"] > 0
+
+
+@pytest.mark.parametrize("name", [name for name in whole.SIZES if name != "d_fine"])  # there it is another loss
+def test_whole_losses_in_transformers_have_the_same_values_and_gradients(name):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    arrays, truth = whole.inputs(name, *whole.SIZES[name][:1], *SMALL[name][1:])
+    value, gradients = whole.ours(name, arrays, truth)()
+    run = whole.theirs(name, arrays, truth)
+    assert run
+    their_value, their_gradients = run()
+    np.testing.assert_allclose(their_value.numpy(), value, rtol=1e-5)
+    for our, their in zip((gradients["logits"], gradients["raw"]), their_gradients, strict=True):
+        np.testing.assert_allclose(their.numpy(), our, atol=1e-5 * np.max(np.abs(our)))
 
 
 def test_what_needs_more_memory_than_is_free_is_left_out_and_said():

@@ -32,6 +32,7 @@ import rich.table
 from jaxbox import losses, numerics, similarity, simulation
 from jaxbox.demo import files
 from tests.tools.benchmarks import numpy_simulation, plain, torch_peers
+from tests.tools.benchmarks.detectors import of_detectors
 from tests.tools.benchmarks.matching import PROBLEMS as MATCHINGS
 from tests.tools.benchmarks.matching import of_matching
 from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
@@ -291,6 +292,11 @@ COLUMNS = {
         "optax / it": ("optax", "jaxbox"),
         "it again / it": (CONTROL, "jaxbox"),
     },
+    "detectors": {
+        "jaxbox, us": ("jaxbox",),
+        "transformers / it": ("transformers", "jaxbox"),
+        "it again / it": (CONTROL, "jaxbox"),
+    },
     "compilation": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox")},
     "import": {"import, us": ("import",)},
     "simulation": {
@@ -416,6 +422,7 @@ def main(arguments=None):
         "contexts": lambda: of_contexts(family, effort),
         "pairwise": lambda: of_pairwise([name for name in family if name in ("iou", "giou")], sets, effort),
         "matching": lambda: of_matching(effort, MATCHINGS[:1] if chosen.quick else MATCHINGS),
+        "detectors": lambda: of_detectors(effort),
         "compilation": lambda: of_compilation(family, effort),
         "import": lambda: of_import(effort),
         "simulation": lambda: of_simulation(family, effort),
@@ -425,7 +432,7 @@ def main(arguments=None):
     console = rich.console.Console(width=None if sys.stdout.isatty() else 225)
     installed = [
         name
-        for name in ("jax", "jaxlib", "numpy", "optax", "scipy", "torch", "torchvision")
+        for name in ("jax", "jaxlib", "numpy", "optax", "scipy", "torch", "torchvision", "transformers")
         if importlib.util.find_spec(name)
     ]
     header = {"device": processor(), "versions": files.versions(installed)}
