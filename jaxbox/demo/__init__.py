@@ -7,12 +7,14 @@
     listing       `jaxbox losses`
     processes     several processes that train as one
     digits        real digits on noisy canvases, with their boxes
-    detector      the Flax model, the targets of its cells, and how its outputs become detections
-    train         the train step and the loop
+    detector      a Flax model of cells, their targets, and how its outputs become detections
+    queries       a Flax model of queries, which a decoder refines
+    train         the whole losses, the train step and the loop
+    heads         the kinds of detectors: a model, its loss, and how it detects
     evaluation    average precision, as COCO computes it
     run           a run of `jaxbox train`, from the digits to the table
     simulate      a run of `jaxbox simulate`, from the grid to the table
     command       what the command line takes; needs no more than jaxbox itself
 
-`digits`, `detector`, `train`, `evaluation`, `run` and `simulate` need the extra `demo`.
+`digits`, `detector`, `queries`, `train`, `heads`, `evaluation`, `run` and `simulate` need the extra `demo`.
 """
