@@ -104,7 +104,7 @@ def test_whole_losses_are_measured_without_torch_or_transformers(monkeypatch):
         assert times["jaxbox"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in whole.SIZES if name != "d_fine"])  # there it is another loss
+@pytest.mark.parametrize("name", whole.SIZES)
 def test_whole_losses_in_transformers_have_the_same_values_and_gradients(name):
     pytest.importorskip("transformers", reason="transformers is not installed")
     arrays, truth = whole.inputs(name, *whole.SIZES[name][:1], *SMALL[name][1:])
@@ -113,8 +113,8 @@ def test_whole_losses_in_transformers_have_the_same_values_and_gradients(name):
     assert run
     their_value, their_gradients = run()
     np.testing.assert_allclose(their_value.numpy(), value, rtol=1e-5)
-    for our, their in zip((gradients["logits"], gradients["raw"]), their_gradients, strict=True):
-        np.testing.assert_allclose(their.numpy(), our, atol=1e-5 * np.max(np.abs(our)))
+    for our, their in zip((gradients[key] for key in whole.LEARNT if key in gradients), their_gradients, strict=True):
+        np.testing.assert_allclose(their.numpy(), our, atol=1e-4 * np.max(np.abs(our)))
 
 
 def test_what_needs_more_memory_than_is_free_is_left_out_and_said():

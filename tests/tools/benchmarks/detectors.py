@@ -22,21 +22,14 @@ SIZES = {
     "rt_detr": (7, 8, 300, 20),
     "rf_detr": (4, 8, 13 * 300, 20),
     "d_fine": (7, 4, 300, 20),
+    "deim": (7, 4, 300, 20),
 }
-TORCH_CODE = {
-    "detr": "ForObjectDetection",
-    "deformable_detr": "DeformableDetrForObjectDetection",
-    "rt_detr": "RTDetrForObjectDetection",
-    "rf_detr": "LwDetrForObjectDetection",
-    "d_fine": "DFineForObjectDetection",
-}
+FINE = "d_fine", "deim"  # those with distributions of the sides
+LEARNT = "logits", "raw", "corners"  # what has gradients
 
 
 def inputs(name, sets, images, queries, most):
-    """What a head predicts, as it does before it has learnt anything but where things are, and padded targets.
-
-    The targets are near some queries, so that the matching is that of a detector in training.
-    """
+    """Boxes, logits and padded targets at random. The sets say nearly the same, so that no tie decides their union."""
     rng = np.random.default_rng(0)
     counts = rng.integers(1, most + 1, images)
     where = np.arange(SLOTS) < counts[:, None]
@@ -44,13 +37,14 @@ def inputs(name, sets, images, queries, most):
         [rng.uniform(0.2, 0.8, (images, SLOTS, 2)), rng.uniform(0.05, 0.3, (images, SLOTS, 2))], -1
     )
     labels = rng.integers(0, CLASSES, (images, SLOTS))
-    logits = rng.normal(-4, 1, (sets, images, queries, CLASSES + (name == "detr")))
+    classes = CLASSES + (name == "detr")
+    logits = rng.normal(-4, 1, (images, queries, classes)) + 0.02 * rng.normal(size=(sets, images, queries, classes))
     raw = np.concatenate(
         [rng.uniform(0.2, 0.8, (images, queries, 2)), rng.uniform(0.05, 0.3, (images, queries, 2))], -1
     )
-    raw = raw + 0.02 * rng.uniform(-1, 1, (sets, images, queries, 4))
+    raw = raw + 0.001 * rng.uniform(-1, 1, (sets, images, queries, 4))
     arrays = {"logits": logits, "raw": raw}
-    if name == "d_fine":
+    if name in FINE:
         arrays["corners"] = rng.normal(size=(sets - 1, images, queries, 4 * BINS))
         arrays["references"] = raw[0]
     truth = {"boxes": np.where(where[..., None], centers, np.nan), "labels": labels, "where": where}
@@ -58,7 +52,7 @@ def inputs(name, sets, images, queries, most):
 
 
 def ours(name, arrays, truth):
-    """Value and gradients, compiled, by the library."""
+    """The value and the gradients of what a head predicts, compiled, by the library."""
     loss_of = getattr(detectors, f"{name}_loss")
     options = {"class_cost": 1.0} if name == "deformable_detr" else {}
     targets = detectors.Targets(
@@ -67,7 +61,7 @@ def ours(name, arrays, truth):
 
     def loss(arrays, targets):
         parts = [arrays["logits"], boxes.cxcywh_to_xyxy(arrays["raw"])]
-        if name == "d_fine":
+        if name in FINE:
             parts += [arrays["corners"], boxes.cxcywh_to_xyxy(jax.lax.stop_gradient(arrays["references"]))]
         return loss_of(*parts, targets, **options)[0]
 
@@ -80,52 +74,56 @@ def theirs(name, arrays, truth):
         return None
     torch_peers.torchvision_operators(torch)  # which transformers imports where it is installed
     import transformers
+    from transformers.loss import loss_deimv2
     from transformers.loss.loss_utils import LOSS_MAPPING
 
-    kinds = {
-        "detr": transformers.DetrConfig,
-        "deformable_detr": transformers.DeformableDetrConfig,
-        "rt_detr": transformers.RTDetrConfig,
-        "rf_detr": transformers.LwDetrConfig,
-        "d_fine": transformers.DFineConfig,
-    }
-    logits, raw = (torch.tensor(arrays[key], requires_grad=True) for key in ("logits", "raw"))
-    config = kinds[name](num_labels=CLASSES, auxiliary_loss=True)
+    leaves = [torch.tensor(arrays[key], requires_grad=True) for key in LEARNT if key in arrays]
+    logits, raw = leaves[:2]
     labels = [
         {"class_labels": torch.tensor(labels[real]), "boxes": torch.tensor(np.float32(places[real]))}
         for labels, places, real in zip(truth["labels"], truth["boxes"], truth["where"], strict=True)
     ]
-    has_encoder = name in ("rt_detr", "rf_detr", "d_fine")
-    leaves = [logits, raw]
-    others = {}
-    if name == "d_fine":
-        corners = torch.tensor(arrays["corners"], requires_grad=True)
-        references = torch.tensor(np.stack([arrays["references"]] * len(corners)))
-        others = {"predicted_corners": corners.transpose(0, 1), "initial_reference_points": references.transpose(0, 1)}
-        leaves.append(corners)
+    settings = {"num_labels": CLASSES, "auxiliary_loss": True}
+
+    def of_fine():
+        # The criterion of DEIMv2 with the classes of either; that of D-FINE in transformers has no union of sets.
+        criterion = loss_deimv2.Deimv2Loss(transformers.Deimv2Config(**settings))
+        criterion.gamma = 1.5 if name == "deim" else 2.0
+        classes = "mal" if name == "deim" else "vfl"
+        criterion.losses = [classes, "boxes", "local"]
+        criterion.weight_dict |= {f"loss_{classes}": 1.0}
+        sets = [{"logits": one, "pred_boxes": other} for one, other in zip(logits, raw, strict=True)]
+        references, teacher = torch.tensor(arrays["references"]), (leaves[2][-1], logits[-2])
+        for one, corners in zip(sets, leaves[2], strict=False):
+            one |= {"pred_corners": corners, "ref_points": references}
+            one |= {"teacher_corners": teacher[0], "teacher_logits": teacher[1]}
+        *layers, last, encoder = sets
+        terms = criterion(last | {"auxiliary_outputs": [*layers, encoder]}, labels)
+        return torch.stack(list(terms.values())).sum()
+
+    def of_mapping(kind, config, layers_first, **encoder):
+        last = -2 if encoder else -1
+        layers = [x[: last + 1 or None] for x in (logits, raw)]
+        found = layers if layers_first else [x.transpose(0, 1) for x in layers]
+        options = {"outputs_class": found[0], "outputs_coord": found[1], **encoder}
+        return LOSS_MAPPING[f"{kind}ForObjectDetection"](
+            logits[last], labels, logits.device, raw[last], config(**settings), **options
+        )[0]
+
+    totals = {
+        "detr": lambda: of_mapping("", transformers.DetrConfig, True),
+        "deformable_detr": lambda: of_mapping("DeformableDetr", transformers.DeformableDetrConfig, True),
+        "rt_detr": lambda: of_mapping(
+            "RTDetr", transformers.RTDetrConfig, False, enc_topk_logits=logits[-1], enc_topk_bboxes=raw[-1]
+        ),
+        "rf_detr": lambda: of_mapping(
+            "LwDetr", transformers.LwDetrConfig, True, enc_outputs_class=logits[-1], enc_outputs_coord=raw[-1]
+        ),
+    } | dict.fromkeys(FINE, of_fine)
 
     def run():
-        of_layers = (logits[:-1], raw[:-1]) if has_encoder else (logits, raw)
-        encoder = {}
-        if name == "rf_detr":
-            encoder = {"enc_outputs_class": logits[-1], "enc_outputs_coord": raw[-1]}
-        elif has_encoder:
-            encoder = {"enc_topk_logits": logits[-1], "enc_topk_bboxes": raw[-1]}
-        stacked = of_layers
-        if name in ("rt_detr", "d_fine"):  # which want images in front of the layers
-            stacked = tuple(x.transpose(0, 1) for x in of_layers)
-        loss, *_ = LOSS_MAPPING[TORCH_CODE[name]](
-            of_layers[0][-1],
-            labels,
-            logits.device,
-            of_layers[1][-1],
-            config,
-            outputs_class=stacked[0],
-            outputs_coord=stacked[1],
-            **encoder,
-            **others,
-        )
-        return loss.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
+        loss = totals[name]()
+        return loss.detach(), torch.autograd.grad(loss, leaves)
 
     return run
 
