@@ -44,6 +44,7 @@ __all__ = [
     "boxes",
     "coders",
     "costs",
+    "detectors",
     "losses",
     "matching",
     "numerics",

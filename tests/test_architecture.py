@@ -50,6 +50,10 @@ def test_every_module_has_a_layer():
     assert {module_of(path) for path in SOURCES} == LAYERS.keys() | {"__init__"}
 
 
+def test_the_package_offers_every_public_module():
+    assert set(jaxbox.__all__) == {name for name in LAYERS if name[0] != "_"} - {"demo"}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_lower_layers(path):
     module = module_of(path)
