@@ -28,12 +28,12 @@ class Kept(NamedTuple):
     """The boxes that are kept, best first.
 
     Attributes:
-      index: places among the N boxes, `[..., outputs]`, int32; N where fewer are kept.
-      score: their scores, `[..., outputs]`; 0 where fewer are kept.
+      indices: places among the N boxes, `[..., outputs]`, int32; N where fewer are kept.
+      scores: their scores, `[..., outputs]`; 0 where fewer are kept.
     """
 
-    index: jax.Array
-    score: jax.Array
+    indices: jax.Array
+    scores: jax.Array
 
 
 def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
@@ -86,7 +86,7 @@ def nms(
     >>> from jaxbox import suppression
     >>> boxes = jnp.array([[0.0, 0, 4, 4], [0, 0, 4, 5], [6, 6, 9, 9]])
     >>> kept = suppression.nms(boxes, jnp.array([0.5, 0.9, 0.4]), threshold=0.7, outputs=3)
-    >>> print(kept.index, kept.score)
+    >>> print(kept.indices, kept.scores)
     [1 2 3] [0.9 0.4 0. ]
 
     Args:

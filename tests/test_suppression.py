@@ -33,8 +33,8 @@ def test_what_is_kept_is_what_a_greedy_loop_keeps(count, outputs, of_classes):
         kept = suppression.nms(boxes, scores, threshold=0.5, outputs=outputs, where=where, **options)
         alike = classes if of_classes else np.zeros_like(classes)
         wanted = reference.greedy(np.float64(boxes), scores, 0.5, outputs, alike, where)
-        np.testing.assert_array_equal(kept.index, wanted)
-        np.testing.assert_array_equal(kept.score, np.append(np.nan_to_num(scores), 0)[wanted])
+        np.testing.assert_array_equal(kept.indices, wanted)
+        np.testing.assert_array_equal(kept.scores, np.append(np.nan_to_num(scores), 0)[wanted])
 
 
 @pytest.mark.parametrize("of_classes", [False, True])
@@ -47,17 +47,17 @@ def test_soft_suppression_is_that_of_a_loop(count, of_classes):
     kept = suppression.soft_nms(np.float64(boxes), scores, outputs=40, sigma=0.3, where=where, **options)
     alike = classes if of_classes else np.zeros_like(classes)
     index, score = reference.softly(np.float64(boxes), scores, 40, 0.3, 1e-3, alike, where)
-    np.testing.assert_array_equal(kept.index, index)
-    np.testing.assert_allclose(kept.score, score, rtol=1e-12)
+    np.testing.assert_array_equal(kept.indices, index)
+    np.testing.assert_allclose(kept.scores, score, rtol=1e-12)
 
 
 def test_each_class_keeps_what_it_keeps_alone():
     boxes, scores, classes, where = detections(300, 3)
     kept = suppression.nms(boxes, scores, threshold=0.4, outputs=300, classes=classes, where=where)
-    own = set(np.asarray(kept.index)) - {300}
+    own = set(np.asarray(kept.indices)) - {300}
     for one in range(3):
         alone = suppression.nms(boxes, scores, threshold=0.4, outputs=300, where=where & (classes == one))
-        assert {i for i in own if classes[i] == one} == set(np.asarray(alone.index)) - {300}
+        assert {i for i in own if classes[i] == one} == set(np.asarray(alone.indices)) - {300}
 
 
 def test_a_chain_longer_than_a_tile_is_settled():
@@ -65,7 +65,7 @@ def test_a_chain_longer_than_a_tile_is_settled():
     left = np.arange(700, dtype=np.float32)
     boxes = np.stack([left, 0 * left, left + 2.2, 0 * left + 1], axis=-1)
     kept = suppression.nms(boxes, -left / 700, threshold=0.3, outputs=350)
-    np.testing.assert_array_equal(kept.index, np.arange(0, 700, 2))
+    np.testing.assert_array_equal(kept.indices, np.arange(0, 700, 2))
 
 
 def test_the_similarity_and_its_options_are_the_callers():
@@ -78,8 +78,8 @@ def test_the_similarity_and_its_options_are_the_callers():
     for i in order:
         if all(table[i, j] <= 0.6 for j in wanted):
             wanted.append(i)
-    np.testing.assert_array_equal(kept.index[: len(wanted)], wanted)
-    assert np.all(np.asarray(kept.index[len(wanted) :]) == 100)
+    np.testing.assert_array_equal(kept.indices[: len(wanted)], wanted)
+    assert np.all(np.asarray(kept.indices[len(wanted) :]) == 100)
 
 
 @pytest.mark.parametrize("function", [functools.partial(suppression.nms, threshold=0.5), suppression.soft_nms])
@@ -92,25 +92,25 @@ def test_leading_axes_are_images_each_by_itself(function):
     for number, image in enumerate(images):
         alone = call(*image[:2], classes=image[2], where=image[3])
         for found in (batched, mapped):
-            np.testing.assert_array_equal(found.index[number], alone.index)
-            np.testing.assert_allclose(found.score[number], alone.score, rtol=1e-6)
+            np.testing.assert_array_equal(found.indices[number], alone.indices)
+            np.testing.assert_allclose(found.scores[number], alone.scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize("function", [functools.partial(suppression.nms, threshold=0.5), suppression.soft_nms])
 def test_nothing_is_kept_of_nothing(function):
     kept = function(np.zeros((0, 4), np.float32), np.zeros((0,), np.float32), outputs=3)
-    np.testing.assert_array_equal(kept.index, [0, 0, 0])
-    np.testing.assert_array_equal(kept.score, [0, 0, 0])
+    np.testing.assert_array_equal(kept.indices, [0, 0, 0])
+    np.testing.assert_array_equal(kept.scores, [0, 0, 0])
     boxes, scores, *_ = detections(20, 0)
     kept = function(boxes, scores, outputs=3, where=np.zeros(20, bool))
-    np.testing.assert_array_equal(kept.index, [20, 20, 20])
+    np.testing.assert_array_equal(kept.indices, [20, 20, 20])
 
 
 def test_what_is_kept_has_no_gradient():
     boxes, scores, *_ = detections(40, 0)
 
     def total(boxes, scores):
-        return jnp.sum(suppression.nms(boxes, scores, threshold=0.5, outputs=10).score)
+        return jnp.sum(suppression.nms(boxes, scores, threshold=0.5, outputs=10).scores)
 
     for gradient in jax.grad(total, (0, 1))(jnp.nan_to_num(boxes), jnp.nan_to_num(scores)):
         np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
@@ -121,5 +121,5 @@ def test_half_precision_is_computed_in_float32():
     half = jnp.asarray(boxes, jnp.bfloat16), jnp.asarray(scores, jnp.bfloat16)
     kept = suppression.nms(*half, threshold=0.5, outputs=60, where=where)
     wide = suppression.nms(*(x.astype(jnp.float32) for x in half), threshold=0.5, outputs=60, where=where)
-    np.testing.assert_array_equal(kept.index, wide.index)
-    assert kept.score.dtype == jnp.float32
+    np.testing.assert_array_equal(kept.indices, wide.indices)
+    assert kept.scores.dtype == jnp.float32

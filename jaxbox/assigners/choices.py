@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ def number(name: str, value: object, example: int) -> int:
     return int(value)
 
 
-def over_images(function: Callable[..., object], *arrays: jax.Array) -> object:
+def over_images(function: Callable[..., Any], *arrays: jax.Array) -> Any:  # noqa: ANN401
     """A function of the arrays of an image, for all images; the first array has two axes in an image."""
     for _ in range(arrays[0].ndim - 2):
         function = jax.vmap(function)

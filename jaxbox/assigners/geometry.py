@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ from jax import lax
 
 from jaxbox import _checks, numerics
 from jaxbox.assigners.choices import best_chooser, first_of, number, over_images
-from jaxbox.similarity import iou, pairwise
+from jaxbox.boxes import center
+from jaxbox.similarity import iou
 
 __all__ = ["atss", "inside", "smallest_inside"]
 
@@ -86,20 +87,14 @@ def inside(
       None: booleans.
     """
     points, targets = numerics.promote(points, targets)
-    dimensions = points.shape[-1]
-    found = None
-    for axis in range(dimensions):
-        low, high = targets[..., None, :, axis], targets[..., None, :, dimensions + axis]
+    takes_part = _taking_part(targets, where)
+    found = takes_part[..., None, :]
+    for place, low, high in _axes(points, targets):
         if least_side is not None:
-            middle, half = low / 2 + high / 2, jnp.asarray(least_side, low.dtype) / 2
-            is_short = high - low < jnp.asarray(least_side, low.dtype)
+            half, middle = jnp.asarray(least_side, low.dtype) / 2, low / 2 + high / 2
+            is_short = high - low < 2 * half
             low, high = jnp.where(is_short, middle - half, low), jnp.where(is_short, middle + half, high)
-        place = points[:, axis, None]
-        place = jnp.expand_dims(place, range(low.ndim - 2))
-        here = (low < place) & (place < high)
-        found = here if found is None else found & here
-    if where is not None:
-        found &= jnp.asarray(where)[..., None, :]
+        found &= (low < place) & (place < high)
     return found
 
 
@@ -170,37 +165,29 @@ def atss(
     anchors, targets = (lax.stop_gradient(x) for x in numerics.promote(anchors, targets))
     takes_part = _taking_part(targets, where)
     safe = jnp.where(takes_part[..., None], targets, jnp.zeros_like(targets))
-    dimensions = anchors.shape[-1] // 2
-    points = anchors[:, :dimensions] / 2 + anchors[:, dimensions:] / 2
-    is_inside = inside(points, safe, where=takes_part)
-    return over_images(functools.partial(_atss, anchors, points, level_sizes, candidates), safe, is_inside, takes_part)
+    return over_images(functools.partial(_atss, anchors, tuple(level_sizes), candidates), safe, takes_part)
 
 
 def _atss(
-    anchors: jax.Array,
-    points: jax.Array,
-    level_sizes: tuple[int, ...],
-    candidates: int,
-    targets: jax.Array,
-    is_inside: jax.Array,
-    takes_part: jax.Array,
+    anchors: jax.Array, level_sizes: tuple[int, ...], candidates: int, targets: jax.Array, takes_part: jax.Array
 ) -> jax.Array:
-    dimensions = points.shape[-1]
-    overlaps = pairwise(iou)(targets, anchors)
-    middles = targets[:, :dimensions] / 2 + targets[:, dimensions:] / 2
-    apart = sum((middles[:, axis, None] - points[None, :, axis]) ** 2 for axis in range(dimensions))
-    near = []
-    start = 0
+    points = center(anchors)
+    apart = numerics.total(
+        ((low / 2 + high / 2) - place) ** 2 for place, low, high in _axes(points, targets)
+    ).T  # [M, A], squared
+    near, start = [], 0
     for size in level_sizes:
         _, places = lax.top_k(-apart[:, start : start + size], min(candidates, size))
         near.append(places + start)
         start += size
     places = jnp.concatenate(near, axis=-1)
-    known = jnp.take_along_axis(overlaps, places, axis=-1)
-    mean = jnp.mean(known, axis=-1, keepdims=True)
-    spread = jnp.sqrt(jnp.sum((known - mean) ** 2, axis=-1, keepdims=True) / max(known.shape[-1] - 1, 1))
-    is_chosen = (known >= mean + spread) & jnp.take_along_axis(is_inside.T, places, axis=-1) & takes_part[:, None]
-    return best_chooser(places, is_chosen, known, len(anchors))
+    overlaps = iou(anchors[places], targets[:, None])
+    mean = jnp.mean(overlaps, axis=-1, keepdims=True)
+    spread = jnp.sqrt(jnp.sum((overlaps - mean) ** 2, axis=-1, keepdims=True) / max(places.shape[-1] - 1, 1))
+    low, high = jnp.split(targets[:, None], 2, axis=-1)
+    is_inside = jnp.all((low < points[places]) & (points[places] < high), axis=-1)
+    is_chosen = (overlaps >= mean + spread) & is_inside & takes_part[:, None]
+    return best_chooser(places, is_chosen, overlaps, len(anchors))
 
 
 def _check_smallest(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
@@ -254,19 +241,28 @@ def smallest_inside(
       Tian et al., 2019, https://arxiv.org/abs/1904.01355
     """
     points, targets, ranges, radius = (lax.stop_gradient(x) for x in numerics.promote(points, targets, ranges, radius))
-    dimensions = points.shape[-1]
-    count = targets.shape[-2]
     fits = inside(points, targets, where=where)
+    least, greatest, near = (_of_points(x, fits.ndim) for x in (ranges[:, 0], ranges[:, 1], radius))
     furthest, area = jnp.zeros((), points.dtype), jnp.ones((), points.dtype)
-    for axis in range(dimensions):
-        low, high = targets[..., None, :, axis], targets[..., None, :, dimensions + axis]
-        place = jnp.expand_dims(points[:, axis, None], range(low.ndim - 2))
-        fits &= jnp.abs(place - (low / 2 + high / 2)) < jnp.expand_dims(radius[:, None], range(low.ndim - 2))
+    for place, low, high in _axes(points, targets):
+        fits &= jnp.abs(place - (low / 2 + high / 2)) < near
         furthest = jnp.maximum(furthest, jnp.maximum(place - low, high - place))
         area = area * (high - low)
-    least, greatest = (jnp.expand_dims(ranges[:, side, None], range(fits.ndim - 2)) for side in (0, 1))
     fits &= (least <= furthest) & (furthest < greatest)
-    return first_of(jnp.where(fits, area, jnp.inf), count)
+    return first_of(jnp.where(fits, area, jnp.inf), targets.shape[-2])
+
+
+def _of_points(x: jax.Array, rank: int) -> jax.Array:
+    """One value a point, `[A]`, as rows, `[..., A, 1]`."""
+    return jnp.expand_dims(x[:, None], range(rank - 2))
+
+
+def _axes(points: jax.Array, targets: jax.Array) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
+    """For each axis the places of points `[..., A, 1]`, and the ends of targets `[..., 1, M]`."""
+    dimensions = points.shape[-1]
+    for axis in range(dimensions):
+        low, high = targets[..., None, :, axis], targets[..., None, :, dimensions + axis]
+        yield _of_points(points[:, axis], low.ndim), low, high
 
 
 def _taking_part(targets: jax.Array, where: jax.Array | np.ndarray | None) -> jax.Array:
