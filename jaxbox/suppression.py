@@ -21,6 +21,7 @@ from jaxbox.similarity import iou, pairwise
 
 __all__ = ["Kept", "nms", "soft_nms"]
 
+Array = jax.Array | np.ndarray
 TILE = 256  # boxes that are looked at together; a matrix of their pairs fits a cache
 
 
@@ -69,13 +70,13 @@ def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Gi
 
 @_checks.checked(_check)
 def nms(
-    boxes: jax.Array | np.ndarray,
-    scores: jax.Array | np.ndarray,
+    boxes: Array,
+    scores: Array,
     *,
-    threshold: float | jax.Array | np.ndarray,
+    threshold: float | Array,
     outputs: int,
-    classes: jax.Array | np.ndarray | None = None,
-    where: jax.Array | np.ndarray | None = None,
+    classes: Array | None = None,
+    where: Array | None = None,
     similarity: Callable[..., jax.Array] = iou,
 ) -> Kept:
     """Keeps the best box, drops those that are too similar to it, and goes on with the best of the rest.
@@ -115,14 +116,14 @@ def nms(
 
 @_checks.checked(_check)
 def soft_nms(
-    boxes: jax.Array | np.ndarray,
-    scores: jax.Array | np.ndarray,
+    boxes: Array,
+    scores: Array,
     *,
     outputs: int,
-    sigma: float | jax.Array | np.ndarray = 0.5,
-    least_score: float | jax.Array | np.ndarray = 1e-3,
-    classes: jax.Array | np.ndarray | None = None,
-    where: jax.Array | np.ndarray | None = None,
+    sigma: float | Array = 0.5,
+    least_score: float | Array = 1e-3,
+    classes: Array | None = None,
+    where: Array | None = None,
     similarity: Callable[..., jax.Array] = iou,
 ) -> Kept:
     """Keeps the best box, lowers the score of those that are similar to it, and goes on with the best of the rest.
@@ -158,10 +159,10 @@ def soft_nms(
 
 
 def _held(
-    boxes: jax.Array | np.ndarray,
-    scores: jax.Array | np.ndarray,
-    classes: jax.Array | np.ndarray | None,
-    where: jax.Array | np.ndarray | None,
+    boxes: Array,
+    scores: Array,
+    classes: Array | None,
+    where: Array | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Boxes, scores and classes, held constant; -infinity is the score of what takes no part."""
     boxes, scores = (lax.stop_gradient(x) for x in numerics.promote(boxes, scores))
@@ -276,3 +277,7 @@ def _kept_softly(
 
     _, kept = lax.scan(take_the_best, scores, length=outputs)
     return kept
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

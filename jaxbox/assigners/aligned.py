@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxbox import _checks, numerics
-from jaxbox.assigners.choices import best_chooser, first_of, number, over_images, owners
+from jaxbox.assigners.choices import Array, best_chooser, first_of, number, over_images, owners
 from jaxbox.matching import take
 
 __all__ = ["task_aligned", "task_aligned_tood"]
@@ -38,7 +38,7 @@ def _check_aligned(_: str, given: _checks.Given, untouched: _checks.Given) -> _c
     return known
 
 
-def _inside_of(value: object, shape: _checks.Shape) -> jax.Array | np.ndarray:
+def _inside_of(value: object, shape: _checks.Shape) -> Array:
     array = _checks.array_of("inside", value, "bool")
     if array.dtype != bool or array.shape != shape:
         raise (TypeError if array.dtype != bool else ValueError)(
@@ -50,16 +50,16 @@ def _inside_of(value: object, shape: _checks.Shape) -> jax.Array | np.ndarray:
 
 @_checks.checked(_check_aligned)
 def task_aligned(
-    scores: jax.Array | np.ndarray,
-    overlaps: jax.Array | np.ndarray,
-    inside: jax.Array | np.ndarray,
-    labels: jax.Array | np.ndarray,
+    scores: Array,
+    overlaps: Array,
+    inside: Array,
+    labels: Array,
     *,
     candidates: int = 10,
-    alpha: float | jax.Array | np.ndarray = 0.5,
-    beta: float | jax.Array | np.ndarray = 6.0,
+    alpha: float | Array = 0.5,
+    beta: float | Array = 6.0,
     keep: int | None = None,
-    where: jax.Array | np.ndarray | None = None,
+    where: Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Task-aligned assignment as in YOLOv8: the anchors inside a target that are best in class and place together.
 
@@ -100,15 +100,15 @@ def task_aligned(
 
 @_checks.checked(_check_aligned)
 def task_aligned_tood(
-    scores: jax.Array | np.ndarray,
-    overlaps: jax.Array | np.ndarray,
-    inside: jax.Array | np.ndarray,
-    labels: jax.Array | np.ndarray,
+    scores: Array,
+    overlaps: Array,
+    inside: Array,
+    labels: Array,
     *,
     candidates: int = 13,
-    alpha: float | jax.Array | np.ndarray = 1.0,
-    beta: float | jax.Array | np.ndarray = 6.0,
-    where: jax.Array | np.ndarray | None = None,
+    alpha: float | Array = 1.0,
+    beta: float | Array = 6.0,
+    where: Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Task-aligned assignment as in TOOD: candidates among all anchors, conflicts among those that took the anchor.
 
@@ -145,13 +145,13 @@ def task_aligned_tood(
 
 
 def _alignments(
-    scores: jax.Array | np.ndarray,
-    overlaps: jax.Array | np.ndarray,
-    is_inside: jax.Array | np.ndarray,
-    labels: jax.Array | np.ndarray,
-    alpha: float | jax.Array | np.ndarray,
-    beta: float | jax.Array | np.ndarray,
-    where: jax.Array | np.ndarray | None,
+    scores: Array,
+    overlaps: Array,
+    is_inside: Array,
+    labels: Array,
+    alpha: float | Array,
+    beta: float | Array,
+    where: Array | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The logarithms of all alignments, the overlaps and which anchors are inside, each `[..., M, A]`.
 
@@ -167,7 +167,7 @@ def _alignments(
     return _power(alpha, probabilities) + _power(beta, overlaps), overlaps, takes_part
 
 
-def _power(exponent: float | jax.Array | np.ndarray, base: jax.Array) -> jax.Array:
+def _power(exponent: float | Array, base: jax.Array) -> jax.Array:
     """The logarithm of a power; that of 0^0 is 0."""
     exponent = jnp.asarray(exponent, base.dtype)
     return jnp.where(exponent == 0, 0, exponent * jnp.log(base))

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+__all__ = ["best_chooser", "first_of", "number", "over_images", "owners"]
+
+Array = jax.Array | np.ndarray
+
 
 def number(name: str, value: object, example: int) -> int:
     """The number from 1 on that an argument is, which the message repeats, with an example of what to write."""

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxbox import _checks, numerics
-from jaxbox.assigners.choices import best_chooser, first_of, number, over_images
+from jaxbox.assigners.choices import Array, best_chooser, first_of, number, over_images
 from jaxbox.boxes import center
 from jaxbox.similarity import iou
 
@@ -62,11 +62,11 @@ def _check_inside(_: str, given: _checks.Given, untouched: _checks.Given) -> _ch
 
 @_checks.checked(_check_inside)
 def inside(
-    points: jax.Array | np.ndarray,
-    targets: jax.Array | np.ndarray,
+    points: Array,
+    targets: Array,
     *,
-    least_side: float | jax.Array | np.ndarray | None = None,
-    where: jax.Array | np.ndarray | None = None,
+    least_side: float | Array | None = None,
+    where: Array | None = None,
 ) -> jax.Array:
     """Which points lie inside which targets, not on a side.
 
@@ -129,12 +129,12 @@ def _check_atss(_: str, given: _checks.Given, untouched: _checks.Given) -> _chec
 
 @_checks.checked(_check_atss)
 def atss(
-    anchors: jax.Array | np.ndarray,
-    targets: jax.Array | np.ndarray,
+    anchors: Array,
+    targets: Array,
     *,
     level_sizes: Sequence[int],
     candidates: int = 9,
-    where: jax.Array | np.ndarray | None = None,
+    where: Array | None = None,
 ) -> jax.Array:
     """ATSS: the anchors near a target whose IoU stands out among those near it.
 
@@ -207,12 +207,12 @@ def _check_smallest(_: str, given: _checks.Given, untouched: _checks.Given) -> _
 
 @_checks.checked(_check_smallest)
 def smallest_inside(
-    points: jax.Array | np.ndarray,
-    targets: jax.Array | np.ndarray,
+    points: Array,
+    targets: Array,
     *,
-    ranges: jax.Array | np.ndarray,
-    radius: jax.Array | np.ndarray,
-    where: jax.Array | np.ndarray | None = None,
+    ranges: Array,
+    radius: Array,
+    where: Array | None = None,
 ) -> jax.Array:
     """FCOS: the smallest target around a point, near enough to its center and of a size that is the level's.
 
@@ -265,7 +265,7 @@ def _axes(points: jax.Array, targets: jax.Array) -> Iterator[tuple[jax.Array, ja
         yield _of_points(points[:, axis], low.ndim), low, high
 
 
-def _taking_part(targets: jax.Array, where: jax.Array | np.ndarray | None) -> jax.Array:
+def _taking_part(targets: jax.Array, where: Array | None) -> jax.Array:
     """Which targets take part: those that are not masked and not NaN."""
     takes_part = ~jnp.any(jnp.isnan(targets), axis=-1)
     return takes_part if where is None else takes_part & jnp.asarray(where)

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxbox import _checks, numerics
-from jaxbox.assigners.choices import first_of, number, over_images, owners
+from jaxbox.assigners.choices import Array, first_of, number, over_images, owners
 
 __all__ = ["sim_ota"]
 
@@ -33,13 +33,13 @@ def _check_sim_ota(_: str, given: _checks.Given, untouched: _checks.Given) -> _c
 
 @_checks.checked(_check_sim_ota)
 def sim_ota(
-    costs: jax.Array | np.ndarray,
-    overlaps: jax.Array | np.ndarray,
-    allowed: jax.Array | np.ndarray,
-    preferred: jax.Array | np.ndarray,
+    costs: Array,
+    overlaps: Array,
+    allowed: Array,
+    preferred: Array,
     *,
     candidates: int = 10,
-    where: jax.Array | np.ndarray | None = None,
+    where: Array | None = None,
 ) -> jax.Array:
     """SimOTA, as in YOLOX: each target takes as many of the cheapest anchors as its best overlaps sum up to.
 
