@@ -17,12 +17,12 @@ from jax import lax
 
 from jaxbox import _checks, numerics
 from jaxbox._checks import BETWEEN_0_AND_1, FINITE, POSITIVE
-from jaxbox.similarity import iou, pairwise
+from jaxbox.similarity import iou
 
 __all__ = ["Kept", "nms", "soft_nms"]
 
 Array = jax.Array | np.ndarray
-TILE = 256  # boxes that are looked at together; a matrix of their pairs fits a cache
+LANES = 32  # numbers that a maximum is taken of in one piece
 
 
 class Kept(NamedTuple):
@@ -81,7 +81,7 @@ def nms(
 ) -> Kept:
     """Keeps the best box, drops those that are too similar to it, and goes on with the best of the rest.
 
-    It stops when `outputs` are kept, so that a few of many are found sooner than all.
+    It stops when `outputs` are kept or none is left, so that a few of many are found sooner than all.
 
     >>> import jax.numpy as jnp
     >>> from jaxbox import suppression
@@ -110,8 +110,11 @@ def nms(
       None: boxes and scores are held constant.
     """
     known = _held(boxes, scores, classes, where)
-    keep = functools.partial(_kept_in_tiles, jnp.asarray(threshold), similarity, outputs)
-    return Kept(*_each_image(keep, *known))
+
+    def drop(scores: jax.Array, alike: jax.Array) -> jax.Array:
+        return jnp.where(alike > jnp.asarray(threshold, alike.dtype), -jnp.inf, scores)
+
+    return Kept(*_each_image(functools.partial(_keep, drop, -jnp.inf, similarity, outputs), *known))
 
 
 @_checks.checked(_check)
@@ -154,8 +157,12 @@ def soft_nms(
       Bodla et al., 2017, https://arxiv.org/abs/1704.04503
     """
     known = _held(boxes, scores, classes, where)
-    options = jnp.asarray(sigma), jnp.asarray(least_score)
-    return Kept(*_each_image(functools.partial(_kept_softly, *options, similarity, outputs), *known))
+
+    def lower(scores: jax.Array, alike: jax.Array) -> jax.Array:
+        return scores * jnp.exp(-(jnp.maximum(alike, 0) ** 2) / jnp.asarray(sigma, alike.dtype))
+
+    keep = functools.partial(_keep, lower, jnp.asarray(least_score, known[1].dtype), similarity, outputs)
+    return Kept(*_each_image(keep, *known))
 
 
 def _held(
@@ -169,7 +176,7 @@ def _held(
     takes_part = ~(jnp.isnan(scores) | jnp.any(jnp.isnan(boxes), axis=-1))
     if where is not None:
         takes_part &= jnp.asarray(where)
-    of_one = jnp.zeros(scores.shape, np.int32) if classes is None else jnp.asarray(classes)
+    of_one = jnp.zeros_like(scores, dtype=np.int32) if classes is None else jnp.asarray(classes)
     return jnp.where(takes_part[..., None], boxes, 0), jnp.where(takes_part, scores, -jnp.inf), of_one
 
 
@@ -182,77 +189,8 @@ def _each_image(
     return function(boxes, scores, classes)
 
 
-def _alike(
-    similarity: Callable[..., jax.Array], some: tuple[jax.Array, jax.Array], others: tuple[jax.Array, jax.Array]
-) -> jax.Array:
-    """How similar boxes `[n, 2n]` of classes `[n]` are to others; below everything if their classes differ."""
-    (a, of_a), (b, of_b) = some, others
-    return jnp.where(of_a[:, None] == of_b[None], pairwise(similarity)(a, b), -jnp.inf)
-
-
-def _kept_in_tiles(
-    threshold: jax.Array,
-    similarity: Callable[..., jax.Array],
-    outputs: int,
-    boxes: jax.Array,
-    scores: jax.Array,
-    classes: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """The walk over the boxes of an image, a tile of the sorted ones at a time."""
-    count = scores.shape[0]
-    if count == 0:
-        return jnp.zeros((outputs,), np.int32), jnp.zeros((outputs,), scores.dtype)
-    tile = min(TILE, count)
-    tiles = -(-count // tile)
-    order = jnp.argsort(-scores, stable=True).astype(np.int32)
-    # What fills the last tile takes no part.
-    order = jnp.pad(order, (0, tiles * tile - count), constant_values=count)
-    of_tile = lax.broadcasted_iota(np.int32, (tile, tile), 0) < lax.broadcasted_iota(np.int32, (tile, tile), 1)
-
-    def take(array: jax.Array, places: jax.Array, fill: float) -> jax.Array:
-        return array.at[places].get(mode="fill", fill_value=fill)
-
-    def goes_on(state: tuple[jax.Array, ...]) -> jax.Array:
-        number, found, *_ = state
-        return (number < tiles) & (found < outputs)
-
-    def look_at_a_tile(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        number, found, kept, kept_boxes, kept_classes = state
-        places = lax.dynamic_slice(order, (number * tile,), (tile,))
-        some = take(boxes, places, 0), take(classes, places, 0)
-        is_one = take(scores, places, -jnp.inf) > -jnp.inf
-        is_kept_before = jnp.arange(outputs, dtype=np.int32) < found
-        too_alike = _alike(similarity, (kept_boxes, kept_classes), some) > threshold
-        is_one &= ~jnp.any(too_alike & is_kept_before[:, None], axis=0)
-        drops = (_alike(similarity, some, some) > threshold) & of_tile
-
-        # Each round settles at least one box more: those before it are as they will be.
-        def settle(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            now, _ = state
-            return is_one & ~jnp.any(drops & now[:, None], axis=0), now
-
-        now, _ = lax.while_loop(lambda state: jnp.any(state[0] != state[1]), settle, settle((is_one, is_one)))
-        target = jnp.where(now, found + jnp.cumsum(now, dtype=np.int32) - 1, outputs)  # the last ones find no room
-        return (
-            number + 1,
-            found + jnp.sum(now, dtype=np.int32),
-            kept.at[target].set(places, mode="drop"),
-            kept_boxes.at[target].set(some[0], mode="drop"),
-            kept_classes.at[target].set(some[1], mode="drop"),
-        )
-
-    # Made of the arguments, so that they vary over devices as these do.
-    nothing = jnp.sum(boxes[:0]) + jnp.sum(scores[:0])
-    kept = jnp.full((outputs,), count, np.int32) + nothing.astype(np.int32)
-    kept_boxes = jnp.zeros((outputs, boxes.shape[-1]), boxes.dtype) + nothing
-    kept_classes = jnp.zeros((outputs,), classes.dtype) + jnp.sum(classes[:0])
-    start = nothing.astype(np.int32), nothing.astype(np.int32), kept, kept_boxes, kept_classes
-    _, _, kept, *_ = lax.while_loop(goes_on, look_at_a_tile, start)
-    return kept, take(scores, kept, 0)
-
-
-def _kept_softly(
-    sigma: jax.Array,
+def _keep(
+    lower: Callable[[jax.Array, jax.Array], jax.Array],
     least_score: jax.Array,
     similarity: Callable[..., jax.Array],
     outputs: int,
@@ -260,23 +198,53 @@ def _kept_softly(
     scores: jax.Array,
     classes: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """One box after the other, the best of those that are left."""
+    """The walk over the boxes of an image: the best of those that are left, until enough are kept or none is left.
+
+    Args:
+      lower: the scores of boxes, from these and from how similar they are to one that is kept.
+      least_score: what has a lower score is not kept.
+      similarity: of two boxes.
+      outputs: how many are kept at most.
+      boxes: `[N, 2n]`.
+      scores: `[N]`; -infinity for what takes no part.
+      classes: `[N]`.
+    """
     count = scores.shape[0]
     if count == 0:
         return jnp.zeros((outputs,), np.int32), jnp.zeros((outputs,), scores.dtype)
-    places = lax.broadcasted_iota(np.int32, (count,), 0)
+    missing = -count % LANES if isinstance(count, int) else 0
+    boxes = jnp.pad(boxes, ((0, missing), (0, 0)))
+    scores = jnp.pad(scores, (0, missing), constant_values=-jnp.inf)
+    classes = jnp.pad(classes, (0, missing))
+    # Whole numbers of floating point, for the barrier.
+    places = lax.broadcasted_iota(scores.dtype, scores.shape, 0)
 
-    def take_the_best(left: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        score = jnp.max(left)
-        best = jnp.min(jnp.where(left == score, places, count - 1))
-        is_enough = (score >= least_score) & (score > -jnp.inf)
-        overlaps = jnp.maximum(_alike(similarity, (boxes[best][None], classes[best][None]), (boxes, classes))[0], 0)
-        lowered = jnp.where(places == best, -jnp.inf, left * jnp.exp(-(overlaps**2) / sigma))
-        found = jnp.where(is_enough, best, count), jnp.where(is_enough, score, 0)
-        return jnp.where(is_enough, lowered, left), found
+    def goes_on(state: tuple[jax.Array, ...]) -> jax.Array:
+        found, score, *_ = state
+        return (found < outputs) & (score > -jnp.inf) & (score >= least_score)
 
-    _, kept = lax.scan(take_the_best, scores, length=outputs)
-    return kept
+    def keep_the_best(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        found, score, left, indices, kept = state
+        best = -_largest(jnp.where(left == score, -places, -jnp.inf)).astype(np.int32)
+        alike = similarity(boxes[best][None], boxes)
+        lowered = jnp.where(classes == classes[best], lower(left, alike), left)
+        left = jnp.where(places == best.astype(places.dtype), -jnp.inf, lowered)
+        return found + 1, _largest(left), left, indices.at[found].set(best), kept.at[found].set(score)
+
+    # Made of the arguments, so that they vary over devices as these do.
+    nothing = jnp.sum(boxes[:0]) + jnp.sum(scores[:0]) + jnp.sum(classes[:0]).astype(scores.dtype)
+    none_yet = jnp.full((outputs,), count, np.int32) + nothing.astype(np.int32)
+    none_kept = jnp.zeros((outputs,), scores.dtype) + nothing
+    start = nothing.astype(np.int32), _largest(scores) + nothing, scores + nothing, none_yet, none_kept
+    *_, indices, kept = lax.while_loop(goes_on, keep_the_best, start)
+    return indices, kept
+
+
+def _largest(numbers: jax.Array) -> jax.Array:
+    """The maximum, of lanes first: on a CPU XLA takes one of more numbers one at a time. The barrier keeps the two."""
+    if not isinstance(numbers.shape[0], int) or numbers.shape[0] % LANES:
+        return jnp.max(numbers)
+    return jnp.max(numerics.fusion_barrier(jnp.max(numbers.reshape(-1, LANES), axis=0)))
 
 
 def __dir__() -> list[str]:

@@ -165,11 +165,14 @@ def atss(
     anchors, targets = (lax.stop_gradient(x) for x in numerics.promote(anchors, targets))
     takes_part = _taking_part(targets, where)
     safe = jnp.where(takes_part[..., None], targets, jnp.zeros_like(targets))
-    return over_images(functools.partial(_atss, anchors, tuple(level_sizes), candidates), safe, takes_part)
+    # A copy for each image: on explicit axes JAX refuses to index what is whole by what is spread.
+    nothing = jnp.sum(jnp.zeros_like(safe), axis=(-2, -1), keepdims=True)
+    own = jnp.expand_dims(anchors, range(nothing.ndim - 2)) + nothing
+    return over_images(functools.partial(_atss, tuple(level_sizes), candidates), safe, own, takes_part)
 
 
 def _atss(
-    anchors: jax.Array, level_sizes: tuple[int, ...], candidates: int, targets: jax.Array, takes_part: jax.Array
+    level_sizes: tuple[int, ...], candidates: int, targets: jax.Array, anchors: jax.Array, takes_part: jax.Array
 ) -> jax.Array:
     points = center(anchors)
     apart = numerics.total(
@@ -242,7 +245,8 @@ def smallest_inside(
     """
     points, targets, ranges, radius = (lax.stop_gradient(x) for x in numerics.promote(points, targets, ranges, radius))
     fits = inside(points, targets, where=where)
-    least, greatest, near = (_of_points(x, fits.ndim) for x in (ranges[:, 0], ranges[:, 1], radius))
+    ((least, greatest),) = numerics.coordinates(ranges)
+    least, greatest, near = (_of_points(x, fits.ndim) for x in (least, greatest, radius))
     furthest, area = jnp.zeros((), points.dtype), jnp.ones((), points.dtype)
     for place, low, high in _axes(points, targets):
         fits &= jnp.abs(place - (low / 2 + high / 2)) < near
@@ -259,10 +263,9 @@ def _of_points(x: jax.Array, rank: int) -> jax.Array:
 
 def _axes(points: jax.Array, targets: jax.Array) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
     """For each axis the places of points `[..., A, 1]`, and the ends of targets `[..., 1, M]`."""
-    dimensions = points.shape[-1]
-    for axis in range(dimensions):
-        low, high = targets[..., None, :, axis], targets[..., None, :, dimensions + axis]
-        yield _of_points(points[:, axis], low.ndim), low, high
+    places, ends = numerics.coordinates(points, targets)
+    for place, low, high in zip(places, ends[: len(places)], ends[len(places) :], strict=True):
+        yield _of_points(place, targets.ndim), jnp.expand_dims(low, -2), jnp.expand_dims(high, -2)
 
 
 def _taking_part(targets: jax.Array, where: Array | None) -> jax.Array:
