@@ -114,7 +114,9 @@ def nms(
     def drop(scores: jax.Array, alike: jax.Array) -> jax.Array:
         return jnp.where(alike > jnp.asarray(threshold, alike.dtype), -jnp.inf, scores)
 
-    return Kept(*_each_image(functools.partial(_keep, drop, -jnp.inf, similarity, outputs), *known))
+    return Kept(
+        *_each_image(functools.partial(_keep, drop, jnp.asarray(-jnp.inf, known[1].dtype), similarity, outputs), *known)
+    )
 
 
 @_checks.checked(_check)
@@ -170,23 +172,21 @@ def _held(
     scores: Array,
     classes: Array | None,
     where: Array | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Boxes, scores and classes, held constant; -infinity is the score of what takes no part."""
+) -> tuple[jax.Array, ...]:
+    """Boxes, scores and classes if there are any, held constant; -infinity is the score of what takes no part."""
     boxes, scores = (lax.stop_gradient(x) for x in numerics.promote(boxes, scores))
     takes_part = ~(jnp.isnan(scores) | jnp.any(jnp.isnan(boxes), axis=-1))
     if where is not None:
         takes_part &= jnp.asarray(where)
-    of_one = jnp.zeros_like(scores, dtype=np.int32) if classes is None else jnp.asarray(classes)
-    return jnp.where(takes_part[..., None], boxes, 0), jnp.where(takes_part, scores, -jnp.inf), of_one
+    known = jnp.where(takes_part[..., None], boxes, 0), jnp.where(takes_part, scores, -jnp.inf)
+    return known if classes is None else (*known, jnp.asarray(classes))
 
 
-def _each_image(
-    function: Callable[..., tuple[jax.Array, jax.Array]], boxes: jax.Array, scores: jax.Array, classes: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _each_image(function: Callable[..., tuple[jax.Array, jax.Array]], *known: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A function of the boxes, the scores and the classes of an image, for all images."""
-    for _ in range(scores.ndim - 1):
+    for _ in range(known[1].ndim - 1):
         function = jax.vmap(function)
-    return function(boxes, scores, classes)
+    return function(*known)
 
 
 def _keep(
@@ -196,7 +196,7 @@ def _keep(
     outputs: int,
     boxes: jax.Array,
     scores: jax.Array,
-    classes: jax.Array,
+    classes: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The walk over the boxes of an image: the best of those that are left, until enough are kept or none is left.
 
@@ -207,7 +207,7 @@ def _keep(
       outputs: how many are kept at most.
       boxes: `[N, 2n]`.
       scores: `[N]`; -infinity for what takes no part.
-      classes: `[N]`.
+      classes: `[N]`, or None if all are of one.
     """
     count = scores.shape[0]
     if count == 0:
@@ -215,7 +215,8 @@ def _keep(
     missing = -count % LANES if isinstance(count, int) else 0
     boxes = jnp.pad(boxes, ((0, missing), (0, 0)))
     scores = jnp.pad(scores, (0, missing), constant_values=-jnp.inf)
-    classes = jnp.pad(classes, (0, missing))
+    if classes is not None:
+        classes = jnp.pad(classes, (0, missing))
     # Whole numbers of floating point, for the barrier.
     places = lax.broadcasted_iota(scores.dtype, scores.shape, 0)
 
@@ -226,13 +227,14 @@ def _keep(
     def keep_the_best(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         found, score, left, indices, kept = state
         best = -_largest(jnp.where(left == score, -places, -jnp.inf)).astype(np.int32)
-        alike = similarity(boxes[best][None], boxes)
-        lowered = jnp.where(classes == classes[best], lower(left, alike), left)
+        lowered = lower(left, similarity(boxes[best][None], boxes))
+        if classes is not None:
+            lowered = jnp.where(classes == classes[best], lowered, left)
         left = jnp.where(places == best.astype(places.dtype), -jnp.inf, lowered)
         return found + 1, _largest(left), left, indices.at[found].set(best), kept.at[found].set(score)
 
     # Made of the arguments, so that they vary over devices as these do.
-    nothing = jnp.sum(boxes[:0]) + jnp.sum(scores[:0]) + jnp.sum(classes[:0]).astype(scores.dtype)
+    nothing = numerics.total(jnp.sum(x[:0]).astype(scores.dtype) for x in (boxes, scores, classes) if x is not None)
     none_yet = jnp.full((outputs,), count, np.int32) + nothing.astype(np.int32)
     none_kept = jnp.zeros((outputs,), scores.dtype) + nothing
     start = nothing.astype(np.int32), _largest(scores) + nothing, scores + nothing, none_yet, none_kept

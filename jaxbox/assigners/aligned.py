@@ -43,7 +43,7 @@ def _inside_of(value: object, shape: _checks.Shape) -> Array:
     if array.dtype != bool or array.shape != shape:
         raise (TypeError if array.dtype != bool else ValueError)(
             f"`inside` has dtype {array.dtype} and shape {array.shape}, but it says of each anchor and target whether "
-            f"the one lies inside the other, {shape}. Write `assigners.inside(points, targets)`."
+            f"the one lies inside the other, {shape}. Write `inside=assigners.inside(points, targets)`."
         )
     return array
 

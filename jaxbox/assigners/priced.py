@@ -24,8 +24,8 @@ def _check_sim_ota(_: str, given: _checks.Given, untouched: _checks.Given) -> _c
         if array.dtype != bool or array.shape not in (costs.shape, (*costs.shape[:-1], 1)):
             raise (TypeError if array.dtype != bool else ValueError)(
                 f"`{name}` has dtype {array.dtype} and shape {array.shape}, but it is boolean, {costs.shape}, or "
-                f"{(*costs.shape[:-1], 1)} where it is the same for all targets. Write `jnp.ones({costs.shape}, bool)` "
-                "if all are."
+                f"{(*costs.shape[:-1], 1)} where it is the same for all targets. If all are, write "
+                f"`{name}=jnp.ones({costs.shape}, bool)`."
             )
     given["where"] = _checks.mask_of_side("where", given["where"], ("costs", costs.shape), -1)
     return {"candidates": number("candidates", given["candidates"], 10)}
