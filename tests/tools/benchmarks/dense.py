@@ -18,13 +18,13 @@ SUPPRESSIONS = [(1000, 300), (8400, 100), (1000, 100)]  # boxes, and how many ar
 def scene(images, slots):
     """Points and their strides, targets in pixels with padding behind, labels, predictions and probabilities."""
     rng = np.random.default_rng(0)
-    points, strides = coders.grid_points(IMAGE, STRIDES)
-    half = np.exp(rng.uniform(np.log(8), np.log(150), (images, slots, 2)))
-    middle = rng.uniform(0, 640, (images, slots, 2))
+    points, strides = map(np.asarray, coders.grid_points(IMAGE, STRIDES))
+    half = np.exp(rng.uniform(np.log(8), np.log(IMAGE[0] / 4), (images, slots, 2)))
+    middle = rng.uniform(0, IMAGE[0], (images, slots, 2))
     targets = np.float32(np.concatenate([middle - half, middle + half], axis=-1))
     where = np.arange(slots) < rng.integers(1, slots + 1, images)[:, None]
     labels = np.int32(rng.integers(0, CLASSES, (images, slots)))
-    reach = np.asarray(strides)[:, None] * rng.uniform(0.5, 4, (images, len(points), 4))
+    reach = strides[:, None] * rng.uniform(0.5, 4, (images, len(points), 4))
     predictions = np.float32(np.concatenate([points - reach[..., :2], points + reach[..., 2:]], axis=-1))
     scores = np.float32(rng.uniform(size=(images, len(points), CLASSES)))
     arrays = {"points": points, "strides": strides, "targets": targets, "where": where, "labels": labels}
