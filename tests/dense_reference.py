@@ -70,7 +70,7 @@ def smallest_inside(points, targets, where, ranges, radius):
             box = targets[m]
             furthest = max(*(point - box[:2]), *(box[2:] - point))
             is_near = np.max(np.abs(point - (box[:2] + box[2:]) / 2)) < near
-            if contains(box, point) and is_near and least <= furthest < greatest:
+            if contains(box, point) and is_near and least < furthest < greatest:
                 fitting.append((np.prod(box[2:] - box[:2]), m))
         slots.append(min(fitting)[1] if fitting else len(targets))
     return np.array(slots)
@@ -80,13 +80,13 @@ def aligned(scores, overlaps, inside, labels, where, *, candidates, alpha, beta,
     """Both rules of task-aligned assignment: slots and scores."""
     anchors, count = overlaps.shape
     real = [m for m in range(count) if where[m]]
-    over = {m: np.maximum(np.where(inside[:, m], overlaps[:, m], 0), 0) for m in real}
+    over = {m: np.maximum(overlaps[:, m], 0) for m in real}
     metric = {m: scores[:, labels[m]] ** alpha * over[m] ** beta for m in real}
     choosers = [[] for _ in range(anchors)]
     for m in real:
         pool = range(anchors) if among_all else np.flatnonzero(inside[:, m])
         for a in sorted(pool, key=lambda a: (-metric[m][a], a))[:candidates]:
-            if inside[a, m] and (metric[m][a] > 0 or not among_all):
+            if inside[a, m] and metric[m][a] > 0:
                 choosers[a].append(m)
     slots = np.full(anchors, count)
     for a, own in enumerate(choosers):

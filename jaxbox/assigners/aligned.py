@@ -64,9 +64,9 @@ def task_aligned(
     """Task-aligned assignment as in YOLOv8: the anchors inside a target that are best in class and place together.
 
     The alignment of an anchor with a target is `p^alpha o^beta`, for its probability p of the class of the target and
-    its overlap o with it, at least 0. Each target takes the `candidates` best anchors inside. One that several take
-    goes to the target that it overlaps most among **all** that it is inside of, also one that did not take it, the
-    first of equal ones.
+    its overlap o with it, at least 0. Each target takes the `candidates` best anchors inside, of an alignment above 0.
+    One that several take goes to the target that it overlaps most among **all** that it is inside of, also one that did
+    not take it, the first of equal ones.
 
     Args:
       scores: probabilities of the classes, `[..., A, K]`.
@@ -113,7 +113,7 @@ def task_aligned_tood(
     """Task-aligned assignment as in TOOD: candidates among all anchors, conflicts among those that took the anchor.
 
     As `task_aligned`, but each target takes the `candidates` best of **all** anchors, of which those stay that lie
-    inside and have an alignment above 0; and an anchor that several take goes to the one of **these** that it overlaps
+    inside; and an anchor that several take goes to the one of **these** that it overlaps
     most, the first of equal ones.
 
     Args:
@@ -159,12 +159,12 @@ def _alignments(
     """
     scores, overlaps = (lax.stop_gradient(x) for x in numerics.promote(scores, overlaps))
     probabilities = take(jnp.swapaxes(scores, -1, -2), labels, tail=1)
-    takes_part = jnp.asarray(is_inside) & ~jnp.isnan(overlaps)
+    takes_part = ~jnp.isnan(overlaps)
     if where is not None:
         takes_part &= jnp.broadcast_to(where, (*overlaps.shape[:-2], overlaps.shape[-1]))[..., None, :]
     overlaps = jnp.maximum(jnp.where(takes_part, overlaps, 0), 0)
-    overlaps, takes_part = (jnp.swapaxes(x, -1, -2) for x in (overlaps, takes_part))
-    return _power(alpha, probabilities) + _power(beta, overlaps), overlaps, takes_part
+    overlaps, is_inside = (jnp.swapaxes(x, -1, -2) for x in (overlaps, jnp.asarray(is_inside) & takes_part))
+    return _power(alpha, probabilities) + _power(beta, overlaps), overlaps, is_inside
 
 
 def _power(exponent: float | Array, base: jax.Array) -> jax.Array:
@@ -177,9 +177,8 @@ def _aligned_inside(
     candidates: int, keep: int | None, known: jax.Array, overlaps: jax.Array, is_inside: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     count, anchors = known.shape
-    lowest = jnp.finfo(known.dtype).min
-    _, places = lax.top_k(jnp.where(is_inside, jnp.maximum(known, lowest), -jnp.inf), min(candidates, anchors))
-    is_chosen = jnp.take_along_axis(is_inside, places, axis=-1)
+    alignments, places = lax.top_k(jnp.where(is_inside, known, -jnp.inf), min(candidates, anchors))
+    is_chosen = alignments > -jnp.inf
     choosers = jnp.zeros(anchors, np.int32).at[places].add(is_chosen.astype(np.int32))
     alone = jnp.full(anchors, count, np.int32).at[places].min(owners(is_chosen, count))
     most = first_of(jnp.where(is_inside, -overlaps, jnp.inf).T, count)
@@ -203,10 +202,8 @@ def _best_of_target(slots: jax.Array, known: jax.Array, keep: int) -> jax.Array:
     """Slots of the anchors that are among the best aligned of their target."""
     count, anchors = known.shape
     is_own = slots[None] == jnp.arange(count, dtype=np.int32)[:, None]
-    lowest = jnp.finfo(known.dtype).min
-    _, places = lax.top_k(jnp.where(is_own, jnp.maximum(known, lowest), -jnp.inf), min(keep, anchors))
-    is_kept = jnp.take_along_axis(is_own, places, axis=-1)
-    return jnp.full(anchors, count, np.int32).at[places].min(owners(is_kept, count))
+    alignments, places = lax.top_k(jnp.where(is_own, known, -jnp.inf), min(keep, anchors))
+    return jnp.full(anchors, count, np.int32).at[places].min(owners(alignments > -jnp.inf, count))
 
 
 def _aligned_scores(slots: jax.Array, known: jax.Array, overlaps: jax.Array) -> jax.Array:

@@ -220,7 +220,7 @@ def smallest_inside(
     """FCOS: the smallest target around a point, near enough to its center and of a size that is the level's.
 
     A point answers for a target that it is inside of, whose center is nearer than `radius` on every axis, and whose
-    furthest side is nearer than the greater one of `ranges` and not nearer than the lesser one. Of several it is the
+    furthest side is nearer than the greater one of `ranges` and further than the lesser one. Of several it is the
     one with the smallest area, the first of equal ones.
 
     Args:
@@ -252,7 +252,7 @@ def smallest_inside(
         fits &= jnp.abs(place - (low / 2 + high / 2)) < near
         furthest = jnp.maximum(furthest, jnp.maximum(place - low, high - place))
         area = area * (high - low)
-    fits &= (least <= furthest) & (furthest < greatest)
+    fits &= (least < furthest) & (furthest < greatest)
     return first_of(jnp.where(fits, area, jnp.inf), targets.shape[-2])
 
 
