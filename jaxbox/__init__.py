@@ -14,6 +14,8 @@ from lower layers than its own, and is imported when it is first asked for:
     3      similarity             iou, giou and their kin: they broadcast, and higher is better
     4      losses                 one value a box
     4      costs                  what a prediction costs for a target, for a matching
+    4      assigners              which target each of many anchors answers for
+    4      suppression            which of the boxes that overlap are kept
     4      reductions             masked and weighted sums and means of losses, and what to divide by
     5      detectors              the whole losses of detectors
     5      simulation             regress boxes under a loss: the experiment of the DIoU paper
@@ -26,6 +28,7 @@ import importlib
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes longer than all else here
 if TYPE_CHECKING:
+    from jaxbox import assigners as assigners
     from jaxbox import boxes as boxes
     from jaxbox import coders as coders
     from jaxbox import costs as costs
@@ -37,10 +40,12 @@ if TYPE_CHECKING:
     from jaxbox import reductions as reductions
     from jaxbox import similarity as similarity
     from jaxbox import simulation as simulation
+    from jaxbox import suppression as suppression
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "assigners",
     "boxes",
     "coders",
     "costs",
@@ -52,6 +57,7 @@ __all__ = [
     "reductions",
     "similarity",
     "simulation",
+    "suppression",
 ]
 
 

@@ -4,10 +4,11 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxbox import boxes, coders, costs, losses, matching, reductions, similarity
+from jaxbox import assigners, boxes, coders, costs, losses, matching, reductions, similarity, suppression
 from tests import cases
 
 OPTIONS = {
@@ -24,7 +25,7 @@ OF_ONE_SET = {  # what these take beside their boxes
     "normalized_to_absolute": {"image_size": (3.0, 4.0)},
     "scale": {"factor": 1.5},
 }
-ARE_CLASSES = {"Intervals", "Assignment"}
+ARE_CLASSES = {"Intervals", "Assignment", "Kept"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,6 +159,68 @@ MATCHING = [
         (matching.take, lambda table, boxes: matching.take(boxes, slots_of(table)), (TABLE, (None, 5, 4))),
     ]
 ]
+ANCHORS = cases.random_boxes(9, seed=9)
+POINTS = boxes.center(ANCHORS)
+
+
+def aligned(function):
+    def call(scores, overlaps):
+        table = jnp.asarray(overlaps)
+        labels = (table[..., 0, :] > 1).astype(jnp.int32)
+        return function(scores, overlaps, table > 1, labels, candidates=3)[1]
+
+    return call
+
+
+def priced(costs):
+    table = jnp.asarray(costs)
+    return assigners.sim_ota(costs, table / 3, table > 1, table > 2)
+
+
+def first(boxes):
+    return jnp.asarray(boxes)[..., 0]
+
+
+def keep_one(*arrays, **options):
+    return assigners.task_aligned(*arrays, keep=1, **options)
+
+
+RANGES, RADIUS = np.float32([[0, 9]] * 9), np.float32([9] * 9)
+
+
+TARGETS, SCORES = (None, 5, 4), (None, 9, 3)
+DENSE = [
+    Call(name, called, shapes, has_gradient=False)
+    for name, called, shapes in [
+        ("assigners.inside", functools.partial(assigners.inside, POINTS), (TARGETS,)),
+        ("assigners.atss", functools.partial(assigners.atss, ANCHORS, level_sizes=(5, 4), candidates=2), (TARGETS,)),
+        (
+            "assigners.smallest_inside",
+            functools.partial(
+                assigners.smallest_inside, POINTS, ranges=ANCHORS[:, :2] * 0 + [[0, 9]], radius=POINTS[:, 0] * 0 + 9
+            ),
+            (TARGETS,),
+        ),
+        ("assigners.task_aligned", aligned(assigners.task_aligned), (SCORES, TABLE)),
+        (
+            "assigners.task_aligned, one kept",
+            aligned(keep_one),
+            (SCORES, TABLE),
+        ),
+        ("assigners.task_aligned_tood", aligned(assigners.task_aligned_tood), (SCORES, TABLE)),
+        ("assigners.sim_ota", priced, (TABLE,)),
+        (
+            "suppression.nms",
+            lambda boxes: suppression.nms(boxes, first(boxes), threshold=0.2, outputs=4).indices,
+            ((None, 9, 4),),
+        ),
+        (
+            "suppression.soft_nms",
+            lambda boxes: suppression.soft_nms(boxes, first(boxes), outputs=4).scores,
+            ((None, 9, 4),),
+        ),
+    ]
+]
 SPECIAL = {call.name.split(",")[0].split(".")[1] for call in (*OF_DISTRIBUTIONS, *OF_CLASSES, *MATRICES, *REDUCTIONS)}
 CALLS = [
     *(of_pairs(losses, name) for name in losses.__all__ if name not in SPECIAL),
@@ -170,6 +233,7 @@ CALLS = [
     *COSTS,
     *REDUCTIONS,
     *MATCHING,
+    *DENSE,
 ]
 
 

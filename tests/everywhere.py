@@ -64,12 +64,15 @@ WAYS = {
 
 
 # By version of JAX before which a function cannot have explicit axes, since they get lost on the way.
+IN_GATHERS = {
+    "matching": ["threshold_assignment", "rescue_targets", "majority", "take"],
+    "assigners": ["atss", "smallest_inside", "task_aligned", "task_aligned, one kept", "task_aligned_tood", "sim_ota"],
+    "suppression": ["nms", "soft_nms"],
+}
 NEED_FOR_EXPLICIT_AXES = {
     "boxes.check": (0, 8),
     **dict.fromkeys(["costs.class_costs", "costs.class_costs, of images"], (0, 7)),
-    **dict.fromkeys(
-        [f"matching.{name}" for name in ("threshold_assignment", "rescue_targets", "majority", "take")], (0, 7, 2)
-    ),
+    **{f"{module}.{name}": (0, 7, 2) for module, names in IN_GATHERS.items() for name in names},
 }
 
 

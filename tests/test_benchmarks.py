@@ -11,9 +11,9 @@ import pytest
 from jaxbox import similarity
 from tests import cases
 from tests.tools.benchmarks import __main__ as benchmark
+from tests.tools.benchmarks import dense, numpy_simulation, torch_peers
 from tests.tools.benchmarks import detectors as whole
 from tests.tools.benchmarks import matching as match
-from tests.tools.benchmarks import numpy_simulation, torch_peers
 from tests.tools.benchmarks.timing import Effort
 
 DISTRIBUTIONS = "distribution_focal", "uncertain_l1"
@@ -92,6 +92,23 @@ def test_every_way_of_matching_gives_pairs_of_the_same_total_cost(kind):
         at = np.minimum(rows, 29)[:, None]
         totals.append(np.nansum(np.take_along_axis(costs, at, axis=1)[:, 0], axis=1))
     np.testing.assert_allclose(totals, totals[:1] * 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["task_aligned", "atss"])
+def test_an_assignment_in_plain_jax_numpy_is_the_same(name, monkeypatch):
+    monkeypatch.setattr(dense, "IMAGE", (128, 128))
+    given = dense.scene(2, 12)
+    slots = np.asarray(dense.ours(name, given))
+    assert np.any(slots < 12)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        np.testing.assert_array_equal(dense.plain(name, given), slots)
+
+
+def test_a_plain_walk_keeps_the_same_boxes():
+    arrays = dense.detections(400)
+    kept = dense.suppression.nms(*arrays, threshold=0.5, outputs=100)
+    with jax.numpy_dtype_promotion("standard"):
+        np.testing.assert_array_equal(dense.plain_nms(*arrays, outputs=100), kept.indices)
 
 
 SMALL = dict.fromkeys(whole.SIZES, (2, 2, 26, 5))

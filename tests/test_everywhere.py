@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxbox import boxes, coders, costs, losses, matching, reductions, similarity, simulation
+from jaxbox import (
+    assigners,
+    boxes,
+    coders,
+    costs,
+    losses,
+    matching,
+    reductions,
+    similarity,
+    simulation,
+    suppression,
+)
 from tests import everywhere
 from tests.calls import ARE_CLASSES, CALLS, WITHOUT_ARRAYS, Call, masked_matrix, total
 from tests.devices import host_devices
@@ -35,7 +46,7 @@ def assert_close(found, wanted):
 
 
 def test_every_public_function_is_called():
-    modules = (boxes, coders, costs, losses, matching, reductions, similarity)
+    modules = (assigners, boxes, coders, costs, losses, matching, reductions, similarity, suppression)
     public = {f"{module.__name__.split('.')[-1]}.{name}" for module in modules for name in module.__all__}
     called = {call.name.split(",")[0] for call in CALLS}
     assert called == {name for name in public - WITHOUT_ARRAYS if name.split(".")[1] not in ARE_CLASSES}
@@ -227,11 +238,19 @@ def with_fixed_masks(a, b):
 
 
 FIXED_MASKS = np.arange(7) % 2 == 0, None
-# What the other masked matrix does with its boxes, and those of matching with slots, are calls of their own.
-EAGER = [call for call in CALLS if call.function is not masked_matrix and not call.name.startswith("matching.")]
+# What the other masked matrix does with its boxes, and those of matching and of anchors, are calls of their own.
+SEVERAL = "matching.", "assigners.", "suppression."
+EAGER = [call for call in CALLS if call.function is not masked_matrix and not call.name.startswith(SEVERAL)]
 if jax.__version_info__ < (0, 8):  # which dispatches a program with a check from Python: 0.11 ms
     EAGER = [call for call in EAGER if call.name != "boxes.check"]
 SLOTS = np.arange(7) % 4
+FIXED, FIXED_SCORES = np.arange(28).reshape(7, 4) % 3 > 0, np.arange(7, dtype=np.float32)
+
+
+def with_fixed(function):
+    return lambda table: function(table, table, FIXED, SLOTS[:4])
+
+
 EAGER += [
     Call("similarity.pairwise, masked", with_fixed_masks, ((None, 4), (None, 4))),
     Call("matching.linear_assignment", matching.linear_assignment, ((None, 4),)),
@@ -239,6 +258,12 @@ EAGER += [
     Call("matching.rescue_targets", lambda table: matching.rescue_targets(SLOTS, table), ((None, 3),)),
     Call("matching.majority", lambda _: matching.majority(SLOTS[None], columns=3), ((None, 4),)),
     Call("matching.take", lambda boxes: matching.take(boxes, SLOTS), ((3, 4),)),
+    *(call for call in CALLS if call.name in ("assigners.inside", "assigners.atss", "assigners.smallest_inside")),
+    Call("assigners.task_aligned", with_fixed(assigners.task_aligned), ((None, 4),)),
+    Call("assigners.task_aligned_tood", with_fixed(assigners.task_aligned_tood), ((None, 4),)),
+    Call("assigners.sim_ota", lambda table: assigners.sim_ota(table, table, FIXED, FIXED), ((None, 4),)),
+    Call("suppression.nms", lambda b: suppression.nms(b, FIXED_SCORES, threshold=0.5, outputs=4), ((None, 4),)),
+    Call("suppression.soft_nms", lambda b: suppression.soft_nms(b, FIXED_SCORES, outputs=4), ((None, 4),)),
 ]
 
 

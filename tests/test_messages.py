@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxbox
-from jaxbox import boxes, coders, costs, losses, reductions, similarity
+from jaxbox import assigners, boxes, coders, costs, losses, reductions, similarity, suppression
 from tests import wrong_calls
 from tests.wrong_calls import box
 
@@ -20,6 +20,7 @@ ROOT = pathlib.Path(boxes.__file__).parent
 FILES = ["_checks/arrays.py", "_checks/options.py", "_checks/calls.py", "similarity/pairs.py", "reductions.py"]
 FILES += ["losses/distributions.py", "losses/classes.py", "costs.py"]
 FILES += ["coders/preparation.py", "coders/bins.py", "coders/cells.py"]
+FILES += ["suppression.py", *(f"assigners/{name}.py" for name in ("choices", "geometry", "aligned", "priced"))]
 
 
 AT_LEAST = "reductions.weighted_mean(values, at_least=at_least)"
@@ -388,6 +389,7 @@ SCOPE = {
     "jaxbox": jaxbox,
     "boxes": boxes,
     "coders": coders,
+    "assigners": assigners,
     "costs": costs,
     "jax": jax,
     "functools": functools,
@@ -396,6 +398,7 @@ SCOPE = {
     "np": np,
     "reductions": reductions,
     "similarity": similarity,
+    "suppression": suppression,
 }
 
 

@@ -13,8 +13,18 @@ FOCAL = "losses.focal_loss(logits, onehot)"
 VARIFOCAL = "losses.varifocal_loss(logits, logits, quality)"
 DISTILLATION = "losses.distillation_loss(student, student, weights)"
 SCALED = "coders.decode_distances(distances, points, scale=scale)"
+NMS = "suppression.nms(boxes, scores, threshold=0.5, outputs=outputs)"
+INSIDE = "assigners.inside(points, targets)"
+ATSS = "assigners.atss(anchors, targets, level_sizes=sizes)"
+SMALLEST = "assigners.smallest_inside(points, targets, ranges=ranges, radius=radius)"
+ALIGNED = "assigners.task_aligned(scores, overlaps, inside, labels=labels, candidates=candidates)"
+SIM_OTA = "assigners.sim_ota(costs_, costs_, allowed, preferred=preferred)"
 FRACTIONAL = "coders.fractional_bin(jnp.ones(3), values)"
 OF_CLASSES = "costs.class_costs(costs_, labels)"
+
+OVERLAPS = {"scores": box(5, 8), "overlaps": box(5, 3), "inside": np.ones((5, 3), bool), "labels": np.zeros(3, int)}
+TAKEN = {"costs_": box(5, 3), "preferred": np.ones((5, 1), bool)}
+OVERLAPS |= {"points": box(5, 2), "targets": box(3, 4)}
 
 # As in `test_messages.py`: a call, its variables, a part of the message, and all that it says to write.
 OF_DETECTORS = [
@@ -76,4 +86,34 @@ OF_DETECTORS = [
     ("costs.focal_costs(logits)", {"logits": box(1)[0]}, "the classes are its last axis", "logits[None]"),
     ("reductions.normalizer(counts)", {"counts": 3}, "is an int, not an array", "jnp.asarray(counts, jnp.float32)"),
     ("reductions.normalizer(counts, axis=axis)", {"counts": box(3), "axis": 1}, "the axes 0 to 0", "axis=None"),
+    # Suppression.
+    (NMS, {"boxes": box(4), "scores": box(1)[0], "outputs": 3}, "is `[..., N, 4]`", "boxes[None]"),
+    (NMS, {"boxes": box(3, 4), "scores": box(3), "outputs": 0}, "at most", "outputs=100"),
+    (
+        "suppression.nms(boxes, scores, threshold=0.5, outputs=3, similarity=function)",
+        {"boxes": box(3, 4), "scores": box(3), "function": 0.5},
+        "it is a function of two boxes",
+        "similarity=similarity.iou",
+    ),
+    # Assigners.
+    (INSIDE, {"points": box(2, 5, 2), "targets": box(3, 4)}, "the same for all images", "points[0]"),
+    (INSIDE, {"points": box(5, 2), "targets": box(4)}, "is `[..., M, 4]`", "targets[None]"),
+    (INSIDE, {"points": box(5, 2), "targets": box(3, 6)}, "two numbers for each of a point"),
+    (ATSS, {"anchors": box(2, 5, 4), "targets": box(3, 4), "sizes": [5]}, "the same for all images", "anchors[0]"),
+    (ATSS, {"anchors": box(5, 4), "targets": box(3, 4), "sizes": 5}, "of each level", "level_sizes=[5]"),
+    (ATSS, {"anchors": box(5, 4), "targets": box(3, 4), "sizes": [5, 1]}, "6 in all", "level_sizes=[5]"),
+    (
+        SMALLEST,
+        {"points": box(5, 2), "targets": box(3, 4), "ranges": box(2), "radius": box(5)},
+        "least and greatest for each point",
+        "jnp.broadcast_to(ranges, (5, 2))",
+    ),
+    (
+        ALIGNED,
+        OVERLAPS | {"scores": box(6, 8), "candidates": 3},
+        "one row of K probabilities for each anchor",
+    ),
+    (ALIGNED, OVERLAPS | {"inside": box(5, 3), "candidates": 3}, "whether the one lies inside", f"inside={INSIDE}"),
+    (ALIGNED, OVERLAPS | {"candidates": 2.5}, "a whole number from 1 on", "candidates=10"),
+    (SIM_OTA, TAKEN | {"allowed": np.ones(5, bool)}, "(5, 1) where", "allowed=jnp.ones((5, 3), bool)"),
 ]

@@ -32,6 +32,7 @@ import rich.table
 from jaxbox import losses, numerics, similarity, simulation
 from jaxbox.demo import files
 from tests.tools.benchmarks import numpy_simulation, plain, torch_peers
+from tests.tools.benchmarks.dense import of_assigners, of_suppression
 from tests.tools.benchmarks.detectors import of_detectors
 from tests.tools.benchmarks.matching import PROBLEMS as MATCHINGS
 from tests.tools.benchmarks.matching import of_matching
@@ -292,6 +293,8 @@ COLUMNS = {
         "optax / it": ("optax", "jaxbox"),
         "it again / it": (CONTROL, "jaxbox"),
     },
+    "assigners": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox"), "it again / it": (CONTROL, "jaxbox")},
+    "suppression": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox"), "it again / it": (CONTROL, "jaxbox")},
     "detectors": {
         "jaxbox, us": ("jaxbox",),
         "transformers / it": ("transformers", "jaxbox"),
@@ -422,6 +425,8 @@ def main(arguments=None):
         "contexts": lambda: of_contexts(family, effort),
         "pairwise": lambda: of_pairwise([name for name in family if name in ("iou", "giou")], sets, effort),
         "matching": lambda: of_matching(effort, MATCHINGS[:1] if chosen.quick else MATCHINGS),
+        "assigners": lambda: of_assigners(effort),
+        "suppression": lambda: of_suppression(effort),
         "detectors": lambda: of_detectors(effort),
         "compilation": lambda: of_compilation(family, effort),
         "import": lambda: of_import(effort),

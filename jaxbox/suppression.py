@@ -1,0 +1,253 @@
+"""Boxes that are found more than once: of those that overlap, the one with the best score is kept.
+
+Padding lies anywhere, and what it holds, NaN included, suppresses nothing and is not kept. A box or a score that is NaN
+counts as padding. Leading axes are images, each of which is looked at by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxbox import _checks, numerics
+from jaxbox._checks import BETWEEN_0_AND_1, FINITE, POSITIVE
+from jaxbox.similarity import iou
+
+__all__ = ["Kept", "nms", "soft_nms"]
+
+Array = jax.Array | np.ndarray
+LANES = 32  # numbers that a maximum is taken of in one piece
+
+
+class Kept(NamedTuple):
+    """The boxes that are kept, best first.
+
+    Attributes:
+      indices: places among the N boxes, `[..., outputs]`, int32; N where fewer are kept.
+      scores: their scores, `[..., outputs]`; 0 where fewer are kept.
+    """
+
+    indices: jax.Array
+    scores: jax.Array
+
+
+def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
+    boxes = given["boxes"] = _checks.laid_out("boxes", given["boxes"], _checks.BOXES)
+    leading = boxes.shape[:-1]
+    if not leading:
+        raise ValueError(f"`boxes` has shape {boxes.shape}, but it is `[..., N, 4]`. For one box write `boxes[None]`.")
+    given["scores"] = scores = _checks.exactly("scores", _checks.floats("scores", given["scores"]), leading)
+    given["where"] = _checks.mask(given["where"], leading)
+    if given["classes"] is not None:
+        classes = _checks.array_of("classes", given["classes"], "jnp.int32")
+        given["classes"] = _checks.exactly("classes", _checks.indices("classes", classes), leading)
+    outputs = given["outputs"]
+    if isinstance(outputs, bool) or not isinstance(outputs, (int, np.integer)) or outputs < 1:
+        raise TypeError(f"`outputs` is {outputs!r}, but it is how many boxes are kept at most. Write `outputs=100`.")
+    alike = given["similarity"]
+    if not callable(alike):
+        raise TypeError(
+            f"`similarity` is {_checks.kind(alike)}, but it is a function of two boxes. Write "
+            "`similarity=similarity.iou`."
+        )
+    options: _checks.Given = {}
+    if isinstance(alike, functools.partial) and not alike.args:
+        alike, options = alike.func, alike.keywords
+    # A tree of arrays, so that its options may be traced.
+    given["similarity"] = jax.tree_util.Partial(alike, **_checks.options_of_rows(alike, options, [boxes]))
+    dtype = _checks.dtype_to_compute_in([boxes, scores])
+    for name, interval in {"threshold": FINITE, "sigma": POSITIVE, "least_score": BETWEEN_0_AND_1}.items():
+        if name in given.keys() - untouched.keys():
+            given[name] = _checks.option(name, given[name], interval, (), dtype)
+    return {"outputs": int(outputs)}
+
+
+@_checks.checked(_check)
+def nms(
+    boxes: Array,
+    scores: Array,
+    *,
+    threshold: float | Array,
+    outputs: int,
+    classes: Array | None = None,
+    where: Array | None = None,
+    similarity: Callable[..., jax.Array] = iou,
+) -> Kept:
+    """Keeps the best box, drops those that are too similar to it, and goes on with the best of the rest.
+
+    It stops when `outputs` are kept or none is left, so that a few of many are found sooner than all.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxbox import suppression
+    >>> boxes = jnp.array([[0.0, 0, 4, 4], [0, 0, 4, 5], [6, 6, 9, 9]])
+    >>> kept = suppression.nms(boxes, jnp.array([0.5, 0.9, 0.4]), threshold=0.7, outputs=3)
+    >>> print(kept.indices, kept.scores)
+    [1 2 3] [0.9 0.4 0. ]
+
+    Args:
+      boxes: `[..., N, 2n]`, low corner, then high corner, in any unit.
+      scores: `[..., N]`, higher is better; of equal ones the first box is better.
+      threshold: a box goes that is more similar than this to a better one that is kept; may be traced.
+      outputs: how many boxes are kept at most.
+      classes: whole numbers, `[..., N]`: boxes of different classes do not suppress each other.
+      where: which boxes take part, boolean, `[..., N]`.
+      similarity: of two boxes, such as `similarity.diou`.
+
+    Returns:
+      The boxes that are kept, best first.
+
+    Raises:
+      TypeError: if an array has a dtype that does not fit, `outputs` is no number or `similarity` no function.
+      ValueError: if a shape does not fit.
+
+    Gradient:
+      None: boxes and scores are held constant.
+    """
+    known = _held(boxes, scores, classes, where)
+
+    def drop(scores: jax.Array, alike: jax.Array) -> jax.Array:
+        return jnp.where(alike > jnp.asarray(threshold, alike.dtype), -jnp.inf, scores)
+
+    return Kept(
+        *_each_image(functools.partial(_keep, drop, jnp.asarray(-jnp.inf, known[1].dtype), similarity, outputs), *known)
+    )
+
+
+@_checks.checked(_check)
+def soft_nms(
+    boxes: Array,
+    scores: Array,
+    *,
+    outputs: int,
+    sigma: float | Array = 0.5,
+    least_score: float | Array = 1e-3,
+    classes: Array | None = None,
+    where: Array | None = None,
+    similarity: Callable[..., jax.Array] = iou,
+) -> Kept:
+    """Keeps the best box, lowers the score of those that are similar to it, and goes on with the best of the rest.
+
+    Each time the other scores are multiplied by `exp(-s^2 / sigma)` for the similarity s, which counts as 0 below 0.
+
+    Args:
+      boxes: `[..., N, 2n]`, low corner, then high corner, in any unit.
+      scores: `[..., N]`, not negative; of equal ones the first box is better.
+      outputs: how many boxes are kept at most.
+      sigma: above 0; may be traced.
+      least_score: what has a lower score is not kept; in `[0, 1]`, may be traced.
+      classes: whole numbers, `[..., N]`: boxes of different classes do not lower each other.
+      where: which boxes take part, boolean, `[..., N]`.
+      similarity: of two boxes, such as `similarity.diou`.
+
+    Returns:
+      The boxes that are kept, best first, with their lowered scores.
+
+    Raises:
+      TypeError: if an array has a dtype that does not fit, `outputs` is no number or `similarity` no function.
+      ValueError: if a shape does not fit, or an option is out of range.
+
+    Gradient:
+      None: boxes and scores are held constant.
+
+    References:
+      Bodla et al., 2017, https://arxiv.org/abs/1704.04503
+    """
+    known = _held(boxes, scores, classes, where)
+
+    def lower(scores: jax.Array, alike: jax.Array) -> jax.Array:
+        return scores * jnp.exp(-(jnp.maximum(alike, 0) ** 2) / jnp.asarray(sigma, alike.dtype))
+
+    keep = functools.partial(_keep, lower, jnp.asarray(least_score, known[1].dtype), similarity, outputs)
+    return Kept(*_each_image(keep, *known))
+
+
+def _held(
+    boxes: Array,
+    scores: Array,
+    classes: Array | None,
+    where: Array | None,
+) -> tuple[jax.Array, ...]:
+    """Boxes, scores and classes if there are any, held constant; -infinity is the score of what takes no part."""
+    boxes, scores = (lax.stop_gradient(x) for x in numerics.promote(boxes, scores))
+    takes_part = ~(jnp.isnan(scores) | jnp.any(jnp.isnan(boxes), axis=-1))
+    if where is not None:
+        takes_part &= jnp.asarray(where)
+    known = jnp.where(takes_part[..., None], boxes, 0), jnp.where(takes_part, scores, -jnp.inf)
+    return known if classes is None else (*known, jnp.asarray(classes))
+
+
+def _each_image(function: Callable[..., tuple[jax.Array, jax.Array]], *known: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A function of the boxes, the scores and the classes of an image, for all images."""
+    for _ in range(known[1].ndim - 1):
+        function = jax.vmap(function)
+    return function(*known)
+
+
+def _keep(
+    lower: Callable[[jax.Array, jax.Array], jax.Array],
+    least_score: jax.Array,
+    similarity: Callable[..., jax.Array],
+    outputs: int,
+    boxes: jax.Array,
+    scores: jax.Array,
+    classes: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """The walk over the boxes of an image: the best of those that are left, until enough are kept or none is left.
+
+    Args:
+      lower: the scores of boxes, from these and from how similar they are to one that is kept.
+      least_score: what has a lower score is not kept.
+      similarity: of two boxes.
+      outputs: how many are kept at most.
+      boxes: `[N, 2n]`.
+      scores: `[N]`; -infinity for what takes no part.
+      classes: `[N]`, or None if all are of one.
+    """
+    count = scores.shape[0]
+    if count == 0:
+        return jnp.zeros((outputs,), np.int32), jnp.zeros((outputs,), scores.dtype)
+    missing = -count % LANES if isinstance(count, int) else 0
+    boxes = jnp.pad(boxes, ((0, missing), (0, 0)))
+    scores = jnp.pad(scores, (0, missing), constant_values=-jnp.inf)
+    if classes is not None:
+        classes = jnp.pad(classes, (0, missing))
+    # Whole numbers of floating point, for the barrier.
+    places = lax.broadcasted_iota(scores.dtype, scores.shape, 0)
+
+    def goes_on(state: tuple[jax.Array, ...]) -> jax.Array:
+        found, score, *_ = state
+        return (found < outputs) & (score > -jnp.inf) & (score >= least_score)
+
+    def keep_the_best(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        found, score, left, indices, kept = state
+        best = -_largest(jnp.where(left == score, -places, -jnp.inf)).astype(np.int32)
+        lowered = lower(left, similarity(boxes[best][None], boxes))
+        if classes is not None:
+            lowered = jnp.where(classes == classes[best], lowered, left)
+        left = jnp.where(places == best.astype(places.dtype), -jnp.inf, lowered)
+        return found + 1, _largest(left), left, indices.at[found].set(best), kept.at[found].set(score)
+
+    # Made of the arguments, so that they vary over devices as these do.
+    nothing = numerics.total(jnp.sum(x[:0]).astype(scores.dtype) for x in (boxes, scores, classes) if x is not None)
+    none_yet = jnp.full((outputs,), count, np.int32) + nothing.astype(np.int32)
+    none_kept = jnp.zeros((outputs,), scores.dtype) + nothing
+    start = nothing.astype(np.int32), _largest(scores) + nothing, scores + nothing, none_yet, none_kept
+    *_, indices, kept = lax.while_loop(goes_on, keep_the_best, start)
+    return indices, kept
+
+
+def _largest(numbers: jax.Array) -> jax.Array:
+    """The maximum, of lanes first: on a CPU XLA takes one of more numbers one at a time. The barrier keeps the two."""
+    if not isinstance(numbers.shape[0], int) or numbers.shape[0] % LANES:
+        return jnp.max(numbers)
+    return jnp.max(numerics.fusion_barrier(jnp.max(numbers.reshape(-1, LANES), axis=0)))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,226 @@
+"""Assigners: the answers of plain loops, whatever padding holds; batches, transforms, empty images."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxbox import assigners, coders, similarity
+from tests import dense_reference as reference
+
+SIZE, STRIDES, CLASSES = 64, (8, 16, 32), 5
+LEVELS = tuple((SIZE // stride) ** 2 for stride in STRIDES)
+SCENES = 30
+
+
+def grid():
+    """The centers of the cells of all levels, and the strides of their levels."""
+    points, strides = coders.grid_points((SIZE, SIZE), STRIDES)
+    return np.asarray(points, np.float64), np.asarray(strides, np.float64)
+
+
+def scene(seed):
+    """Targets with padding anywhere, full of NaN; none in some images. In pixels, float32-exact."""
+    rng = np.random.default_rng(seed)
+    count = 1 + seed % 9
+    half = rng.uniform(2, 24, (count, 2))
+    middle = rng.uniform(4, SIZE - 4, (count, 2))
+    targets = np.float64(np.float32(np.concatenate([middle - half, middle + half], axis=-1)))
+    where = rng.uniform(size=count) < (0.7 if seed % 7 else 0)
+    labels = rng.integers(0, CLASSES, count)
+    return rng, np.where(where[:, None], targets, np.nan), np.where(where, labels, 99), where
+
+
+def predictions_of(rng):
+    points, strides = grid()
+    sides = strides[:, None] * rng.uniform(0.5, 2.5, (len(points), 4))
+    return np.concatenate([points - sides[:, :2], points + sides[:, 2:]], axis=-1)
+
+
+def overlaps_of(boxes, targets, where):
+    overlaps = np.array(
+        [[reference.iou(a, t) if w else np.nan for t, w in zip(targets, where, strict=True)] for a in boxes]
+    )
+    return overlaps.reshape(len(boxes), len(targets))
+
+
+def dense_case(seed):
+    """What a dense assigner takes, NaN in every column of padding."""
+    rng, targets, labels, where = scene(seed)
+    points, _ = grid()
+    overlaps = overlaps_of(predictions_of(rng), targets, where)
+    inside = np.array([[w and reference.contains(t, p) for t, w in zip(targets, where, strict=True)] for p in points])
+    scores = rng.uniform(size=(len(points), CLASSES))
+    return scores, overlaps, inside.reshape(overlaps.shape), labels, where
+
+
+@pytest.fixture(autouse=True)
+def in_float64(x64):
+    """As the loops: no rounding decides."""
+
+
+def atss(targets, where):
+    points, strides = grid()
+    anchors = np.concatenate([points - 1.5 * strides[:, None], points + 1.5 * strides[:, None]], axis=-1)
+    found = assigners.atss(anchors, targets, level_sizes=LEVELS, where=where)
+    return found, functools.partial(reference.atss, anchors, level_sizes=LEVELS, candidates=9)
+
+
+@pytest.mark.parametrize("seed", range(SCENES))
+def test_atss_is_that_of_a_loop(seed):
+    _, targets, _, where = scene(seed)
+    found, loop = atss(targets, where)
+    np.testing.assert_array_equal(found, loop(targets, where))
+
+
+@pytest.mark.parametrize("seed", range(SCENES))
+def test_the_smallest_target_around_a_point_is_that_of_a_loop(seed):
+    _, targets, _, where = scene(seed)
+    points, strides = grid()
+    ranges = np.stack([np.where(strides == 8, 0, strides), np.where(strides == 32, np.inf, 2 * strides)], axis=-1)
+    options = {"ranges": ranges, "radius": 1.5 * strides}
+    found = assigners.smallest_inside(points, targets, where=where, **options)
+    np.testing.assert_array_equal(found, reference.smallest_inside(points, targets, where, **options))
+
+
+RULES = {
+    "inside": (assigners.task_aligned, {"candidates": 10, "alpha": 0.5, "beta": 6.0}),
+    "inside, one kept": (assigners.task_aligned, {"candidates": 7, "alpha": 0.5, "beta": 6.0, "keep": 1}),
+    "among all": (assigners.task_aligned_tood, {"candidates": 13, "alpha": 1.0, "beta": 6.0}),
+}
+
+
+@pytest.mark.parametrize("seed", range(SCENES))
+@pytest.mark.parametrize("rule", RULES)
+def test_task_aligned_assignment_is_that_of_a_loop(rule, seed):
+    scores, overlaps, inside, labels, where = dense_case(seed)
+    function, options = RULES[rule]
+    slots, found = function(scores, overlaps, inside, labels, where=where, **options)
+    among_all = {"among_all": True} if rule == "among all" else {}
+    wanted = reference.aligned(scores, overlaps, inside, labels, where, **options, **among_all)
+    np.testing.assert_array_equal(slots, wanted[0])
+    np.testing.assert_allclose(found, wanted[1], rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("seed", range(SCENES))
+def test_sim_ota_is_that_of_a_loop(seed):
+    _, overlaps, inside, _, where = dense_case(seed)
+    rng = np.random.default_rng(100 + seed)
+    allowed = inside | (rng.uniform(size=inside.shape) < 0.1)
+    costs = rng.uniform(0, 5, overlaps.shape) - 3 * np.log(np.maximum(np.nan_to_num(overlaps), 1e-7))
+    costs = np.where(where, costs, np.nan)
+    found = assigners.sim_ota(costs, overlaps, allowed, inside, where=where)
+    np.testing.assert_array_equal(found, reference.sim_ota(costs, overlaps, allowed, inside, where, 10))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("least_side", [None, 16.0])
+def test_what_is_inside_is_strictly_between_the_sides(seed, least_side):
+    _, targets, _, where = scene(seed)
+    points, _ = grid()
+    targets[where] = np.round(targets[where] / 4) * 4  # sides that go through points
+    found = assigners.inside(points, targets, least_side=least_side, where=where)
+    for m, box in enumerate(targets):
+        middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+        half = np.where(2 * half < (least_side or 0), (least_side or 0) / 2, half)
+        wide = np.concatenate([middle - half, middle + half])
+        wanted = [bool(where[m]) and reference.contains(wide, point) for point in points]
+        np.testing.assert_array_equal(found[:, m], wanted)
+
+
+def every_assigner(seed):
+    """A function of the targets' slots for each assigner, and the arrays `[M, ...]`, all of one length."""
+    scores, overlaps, inside, labels, where = dense_case(seed)
+    _, targets, _, _ = scene(seed)
+    costs = np.where(where, 5 - 4 * np.nan_to_num(overlaps), np.nan)
+    return {
+        "atss": (lambda t, w: atss(t, w)[0], (targets, where)),
+        "task_aligned": (
+            lambda o, i, labels, w: assigners.task_aligned(scores, o.T, i.T, labels, where=w)[0],
+            (overlaps.T, inside.T, labels, where),
+        ),
+        "task_aligned_tood": (
+            lambda o, i, labels, w: assigners.task_aligned_tood(scores, o.T, i.T, labels, where=w)[0],
+            (overlaps.T, inside.T, labels, where),
+        ),
+        "sim_ota": (
+            lambda c, o, i, w: assigners.sim_ota(c.T, o.T, i.T, i.T, where=w),
+            (costs.T, overlaps.T, inside.T, where),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["atss", "task_aligned", "task_aligned_tood", "sim_ota"])
+@pytest.mark.parametrize("seed", [3, 4, 5, 8])
+def test_permuted_slots_give_the_permuted_answer(name, seed):
+    function, arrays = every_assigner(seed)[name]
+    count = len(arrays[-1])
+    order = np.random.default_rng(seed).permutation(count)
+    of_permuted = np.append(order, count)[np.asarray(function(*(x[order] for x in arrays)))]
+    np.testing.assert_array_equal(of_permuted, function(*arrays))
+
+
+@pytest.mark.parametrize("name", ["atss", "task_aligned", "task_aligned_tood", "sim_ota"])
+def test_more_padding_changes_nothing_but_the_slot_of_nothing(name):
+    function, arrays = every_assigner(5)[name]
+    count = len(arrays[-1])
+    padded = [np.concatenate([x, np.full_like(x[:3], np.nan if x.dtype == float else 0)]) for x in arrays]
+    found = np.asarray(function(*padded))
+    np.testing.assert_array_equal(np.where(found == count + 3, count, found), function(*arrays))
+
+
+@pytest.mark.parametrize("name", ["atss", "task_aligned", "task_aligned_tood", "sim_ota"])
+def test_an_image_without_slots_has_nothing(name):
+    function, arrays = every_assigner(5)[name]
+    np.testing.assert_array_equal(function(*(x[:0] for x in arrays)), np.zeros(sum(LEVELS), int))
+
+
+def test_leading_axes_are_images_each_by_itself():
+    cases = [dense_case(seed) for seed in (8, 17)]
+    assert cases[0][1].shape == cases[1][1].shape
+    batch = [np.stack(some) for some in zip(*cases, strict=True)]
+    for function in (assigners.task_aligned, assigners.task_aligned_tood):
+
+        def call(*arrays, function=function):
+            return function(*arrays[:4], where=arrays[4])
+
+        for found in (call(*batch), jax.jit(jax.vmap(call))(*batch)):
+            for number, case in enumerate(cases):
+                for together, alone in zip(found, function(*case[:4], where=case[4]), strict=True):
+                    np.testing.assert_array_equal(together[number], alone)
+    targets = [scene(seed)[1] for seed in (8, 17)]
+    where = [scene(seed)[3] for seed in (8, 17)]
+    np.testing.assert_array_equal(
+        atss(np.stack(targets), np.stack(where))[0], [atss(*one)[0] for one in zip(targets, where, strict=True)]
+    )
+
+
+def test_an_assignment_has_no_gradient():
+    scores, overlaps, inside, labels, where = dense_case(5)
+
+    def total(scores, overlaps):
+        return jnp.sum(assigners.task_aligned(scores, overlaps, inside, labels, where=where)[1])
+
+    for gradient in jax.grad(total, (0, 1))(jnp.asarray(scores), jnp.asarray(overlaps)):
+        np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
+
+
+def test_a_small_overlap_is_still_ranked_where_its_power_underflows():
+    overlaps = np.array([[1e-9], [3e-9], [2e-9]], np.float32)
+    scores, inside = np.ones((3, 1), np.float32), np.ones((3, 1), bool)
+    slots, found = assigners.task_aligned(scores, overlaps, inside, np.array([0]), candidates=2)
+    np.testing.assert_array_equal(slots, [1, 0, 0])
+    np.testing.assert_allclose(found, [0, 3e-9, (2 / 3) ** 6 * 3e-9], rtol=1e-5)
+
+
+def test_the_similarity_is_the_callers():
+    _, targets, labels, where = scene(5)
+    rng = np.random.default_rng(0)
+    predictions, scores = predictions_of(rng), rng.uniform(size=(sum(LEVELS), CLASSES))
+    overlaps = similarity.pairwise(similarity.ciou)(predictions, targets)
+    inside = assigners.inside(grid()[0], targets, where=where)
+    slots, found = assigners.task_aligned(scores, overlaps, inside, labels, where=where)
+    assert np.any(slots < len(targets))
+    assert np.all(np.isfinite(found))
