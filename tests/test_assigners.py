@@ -1,13 +1,18 @@
-"""Assigners: the answers of plain loops, whatever padding holds; batches, transforms, empty images."""
+"""Assigners: the answers of plain loops and of detectors' code, whatever padding holds; batches, empty images.
+
+`dense_reference.npz` holds what heads predict and the assignments of the original code, computed in float64: yolov8 and
+yolo26 of ultralytics 8.4.190, gfl, tood and yolox of mmdet 3.3.0, fcos of torchvision 0.29.1.
+"""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbox import assigners, coders, similarity
+from jaxbox import assigners, boxes, coders, similarity
 from tests import dense_reference as reference
 
 SIZE, STRIDES, CLASSES = 64, (8, 16, 32), 5
@@ -224,3 +229,95 @@ def test_the_similarity_is_the_callers():
     slots, found = assigners.task_aligned(scores, overlaps, inside, labels, where=where)
     assert np.any(slots < len(targets))
     assert np.all(np.isfinite(found))
+
+
+ORIGINALS = dict(np.load(pathlib.Path(__file__).parent / "dense_reference.npz"))
+
+
+def original(model, scene):
+    """The arrays of a scene, in float64, with sizes as numbers."""
+    start = f"{model}/{scene}/"
+    found = {key.removeprefix(start): value for key, value in ORIGINALS.items() if key.startswith(start)}
+    found = {key: np.float64(value) if value.dtype.kind == "f" else value for key, value in found.items()}
+    found |= {key: tuple(map(int, found[key])) for key in ("image_size", "strides")}
+    return found | {"sizes": [found["image_size"][0] // s * (found["image_size"][1] // s) for s in found["strides"]]}
+
+
+def of_yolo(scene, raw, scores, **options):
+    """Slots and scores of ultralytics' assignment, from distances in strides and logits."""
+    height, width = scene["image_size"]
+    points, strides = coders.grid_points((height, width), scene["strides"])
+    predictions = coders.decode_distances(raw, points, scale=strides)
+    targets = boxes.cxcywh_to_xyxy(scene["target_boxes"] * np.array([width, height, width, height]))
+    overlaps = similarity.pairwise(similarity.ciou)(predictions, targets)
+    where = scene["target_where"]
+    inside = assigners.inside(points, targets, least_side=16.0, where=where)
+    labels = scene["target_labels"]
+    return assigners.task_aligned(jax.nn.sigmoid(scores), overlaps, inside, labels, where=where, **options)
+
+
+def yolov8(scene):
+    bins = scene["boxes_raw"].reshape(*scene["boxes_raw"].shape[:2], 4, 16)
+    yield "", of_yolo(scene, coders.expected_bin(bins), scene["scores"])
+
+
+def yolo26(scene):
+    for head, options in {"many_": {"candidates": 10}, "one_": {"candidates": 7, "keep": 1}}.items():
+        yield head, of_yolo(scene, scene[f"{head}boxes_raw"], scene[f"{head}scores"], **options)
+
+
+def gfl(scene):
+    options = {"level_sizes": scene["sizes"], "where": scene["target_where"]}
+    yield "", (assigners.atss(scene["anchors"], scene["target_boxes"], **options),)
+
+
+def tood(scene):
+    where, targets = scene["target_where"], scene["target_boxes"]
+    predictions = scene["boxes_in_strides"] * np.repeat(scene["strides"], scene["sizes"])[:, None]
+    overlaps = similarity.pairwise(similarity.iou)(predictions, targets)
+    inside = assigners.inside(scene["points"], targets, where=where)
+    labels = scene["target_labels"]
+    yield "", assigners.task_aligned_tood(scene["probabilities"], overlaps, inside, labels, where=where)
+
+
+def yolox(scene):
+    where, targets = scene["target_where"], scene["target_boxes"]
+    corners, strides = coders.grid_points(scene["image_size"], scene["strides"], offset=0.0)
+    points, _ = coders.grid_points(scene["image_size"], scene["strides"])
+    overlaps = similarity.pairwise(similarity.iou)(
+        coders.decode_grid(scene["boxes_raw"], corners, scale=strides), targets
+    )
+    inside = assigners.inside(points, targets, where=where)
+    reach = 2.5 * np.asarray(strides)[:, None, None]
+    near = np.all(np.abs(np.asarray(points)[:, None] - np.asarray(boxes.center(targets))[:, None]) < reach, axis=-1)
+    near &= where[:, None]
+    probabilities = 1 / np.sqrt((1 + np.exp(-scene["logits"])) * (1 + np.exp(-scene["objectness"])))
+    of_one = np.take_along_axis(probabilities, np.clip(scene["target_labels"], 0, 7)[:, None], axis=-1)
+    entropies = -np.sum(np.log1p(-probabilities), -1, keepdims=True) - np.log(of_one) + np.log1p(-of_one)
+    costs = entropies - 3 * np.log(np.asarray(overlaps) + 1e-7)
+    allowed = np.any(np.asarray(inside) | near, axis=-1, keepdims=True)
+    yield "", (assigners.sim_ota(costs, overlaps, allowed, np.asarray(inside) & near, where=where),)
+
+
+def fcos(scene):
+    anchors, counts = scene["anchors"], scene["anchors_per_level"]
+    side, level = anchors[:, 2] - anchors[:, 0], np.repeat(np.arange(len(counts)), counts)
+    ranges = np.stack([np.where(level == 0, 0, 4 * side), np.where(level == len(counts) - 1, np.inf, 8 * side)], -1)
+    options = {"ranges": ranges, "radius": 1.5 * side, "where": scene["target_where"]}
+    yield "", (assigners.smallest_inside(boxes.center(anchors), scene["target_boxes"], **options),)
+
+
+MODELS = {function.__name__: function for function in (yolov8, yolo26, gfl, tood, yolox, fcos)}
+# How much the epsilons of the original move a score: 1e-9 beside the largest alignment, 1e-7 in TOOD.
+SCORE = {"tood": 3e-4}
+
+
+@pytest.mark.parametrize(("model", "name"), sorted({tuple(key.split("/")[:2]) for key in ORIGINALS}))
+def test_the_assignment_of_a_detector_is_that_of_its_code(model, name):
+    scene = original(model, name)
+    count = scene["target_boxes"].shape[-2]
+    for head, (slots, *scores) in MODELS[model](scene):
+        wanted = scene["matched"] if model == "fcos" else scene[f"{head}assigned"]
+        np.testing.assert_array_equal(slots, np.where(wanted < 0, count, wanted))
+        if scores:
+            np.testing.assert_allclose(scores[0], scene[f"{head}target_score"], atol=SCORE.get(model, 3e-5))
