@@ -332,6 +332,40 @@ def test_texts_as_classes_are_several_labels_a_target(name):
     assert abs(classes / theirs - 1) < 1e-10 if name == "two_images" else abs(classes / theirs - 1) > 1e-4
 
 
+def test_rf_detr_bounds_the_union_and_we_do_not():
+    # Boxes with sides of 1e-4, one half of one apart: the union is below the bound of 1e-7.
+    prediction, target = np.float32([[[0, 0, 1e-4, 1e-4]], [[5e-5, 0, 1.5e-4, 1e-4]]])
+    shared, union = 5e-9, 1.5e-8
+    np.testing.assert_allclose(similarity.iou(prediction, target), [1 / 3], rtol=1e-5)
+    np.testing.assert_allclose(shared / max(union, 1e-7), 0.05)
+    targets = detectors.Targets(target[None], np.zeros((1, 1), int), np.ones((1, 1), bool))
+    logits = np.full((1, 1, 1), 0.3, np.float32)
+    _, terms = detectors.rf_detr_loss(logits, prediction[None], targets, groups=1)
+    ours, theirs = (
+        np.sum(losses.iou_aware_loss(logits, np.ones_like(logits), np.full((1, 1), quality, np.float32)))
+        for quality in (1 / 3, 0.05)
+    )
+    np.testing.assert_allclose(terms["classes"], ours, rtol=1e-5)
+    assert abs(theirs / ours - 1) > 0.05
+
+
+def test_detr_averages_classes_on_each_device_and_we_do_over_the_batch():
+    # Two devices, of which one has targets: the mean of their weighted means is another than that of the batch.
+    logits, predictions, targets = small(layers=1)
+    logits, predictions = logits[0, :2], predictions[0, :2]
+    where = np.zeros_like(targets.where[:2])
+    where[0] = True
+    targets = detectors.Targets(np.nan_to_num(targets.boxes[:2]), targets.labels[:2], where)
+
+    def classes(*images):
+        own = detectors.Targets(*(x[list(images)] for x in targets))
+        return float(detectors.detr_loss(logits[list(images)], predictions[list(images)], own)[1]["classes"])
+
+    weights = [0.9 * np.sum(where[i]) + 0.1 * logits.shape[1] for i in (0, 1)]  # 1 for a match, else 0.1
+    np.testing.assert_allclose(classes(0, 1), np.average([classes(0), classes(1)], weights=weights), rtol=1e-5)
+    assert abs(classes(0, 1) / np.mean([classes(0), classes(1)]) - 1) > 0.01
+
+
 # Errors.
 
 LOGITS, PREDICTIONS, TARGETS = small()
