@@ -14,6 +14,13 @@ from tests.devices import host_devices
 from tests.test_demo import COMMAND
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+# `python -m jaxbox`, that hears signals even where this process was started to ignore them, as by `nohup`.
+HEARING = """
+import os, signal, sys
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "jaxbox", *sys.argv[1:]])
+"""
 TRAIN = ["train", "--quick", "--batch-size", "2", "--steps"]
 
 
@@ -56,7 +63,7 @@ def is_watching(process):
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-@pytest.mark.parametrize("way", [COMMAND, [sys.executable, "-m", "jaxbox"]], ids=["script", "module"])
+@pytest.mark.parametrize("way", [COMMAND, [sys.executable, "-c", HEARING]], ids=["script", "module"])
 def test_a_signal_ends_the_command_from_the_first_moment(tmp_path, name, way):
     # A command that takes seconds: on a busy machine a short one is over before this process looks.
     with started([*way, "simulate", "--out", str(tmp_path / "a" / "run")]) as process:

@@ -384,21 +384,11 @@ WRONG = [
     ("scale(boxes, factor)", {"boxes": box(3, 4), "factor": np.inf}, "`factor` is inf", "factor=1.0"),
 ]
 WRONG += wrong_calls.OF_DETECTORS
+MODULES = [assigners, boxes, coders, costs, losses, reductions, similarity, suppression]
 SCOPE = {
     **{name: getattr(boxes, name) for name in boxes.__all__},
-    "jaxbox": jaxbox,
-    "boxes": boxes,
-    "coders": coders,
-    "assigners": assigners,
-    "costs": costs,
-    "jax": jax,
-    "functools": functools,
-    "jnp": jnp,
-    "losses": losses,
-    "np": np,
-    "reductions": reductions,
-    "similarity": similarity,
-    "suppression": suppression,
+    **{module.__name__.split(".")[-1]: module for module in MODULES},
+    **{"jaxbox": jaxbox, "jax": jax, "functools": functools, "jnp": jnp, "np": np},
 }
 
 
