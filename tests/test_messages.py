@@ -388,7 +388,11 @@ MODULES = [assigners, boxes, coders, costs, losses, reductions, similarity, supp
 SCOPE = {
     **{name: getattr(boxes, name) for name in boxes.__all__},
     **{module.__name__.split(".")[-1]: module for module in MODULES},
-    **{"jaxbox": jaxbox, "jax": jax, "functools": functools, "jnp": jnp, "np": np},
+    "jaxbox": jaxbox,
+    "jax": jax,
+    "functools": functools,
+    "jnp": jnp,
+    "np": np,
 }
 
 
