@@ -6,6 +6,7 @@ yolo26 of ultralytics 8.4.190, gfl, tood and yolox of mmdet 3.3.0, fcos of torch
 
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -237,10 +238,12 @@ ORIGINALS = dict(np.load(pathlib.Path(__file__).parent / "dense_reference.npz"))
 def original(model, scene):
     """The arrays of a scene, in float64, with sizes as numbers."""
     start = f"{model}/{scene}/"
-    found = {key.removeprefix(start): value for key, value in ORIGINALS.items() if key.startswith(start)}
-    found = {key: np.float64(value) if value.dtype.kind == "f" else value for key, value in found.items()}
+    found: dict[str, Any] = {key.removeprefix(start): x for key, x in ORIGINALS.items() if key.startswith(start)}
+    found = {key: x.astype(float) if x.dtype.kind == "f" else x for key, x in found.items()}
     found |= {key: tuple(map(int, found[key])) for key in ("image_size", "strides")}
-    return found | {"sizes": [found["image_size"][0] // s * (found["image_size"][1] // s) for s in found["strides"]]}
+    height, width = found["image_size"]
+    found["sizes"] = [(height // stride) * (width // stride) for stride in found["strides"]]
+    return found
 
 
 def of_yolo(scene, raw, scores, **options):

@@ -334,7 +334,7 @@ def test_texts_as_classes_are_several_labels_a_target(name):
 
 def test_rf_detr_bounds_the_union_and_we_do_not():
     # Boxes with sides of 1e-4, one half of one apart: the union is below the bound of 1e-7.
-    prediction, target = np.float32([[[0, 0, 1e-4, 1e-4]], [[5e-5, 0, 1.5e-4, 1e-4]]])
+    prediction, target = (np.array([box], np.float32) for box in ([0, 0, 1e-4, 1e-4], [5e-5, 0, 1.5e-4, 1e-4]))
     shared, union = 5e-9, 1.5e-8
     np.testing.assert_allclose(similarity.iou(prediction, target), [1 / 3], rtol=1e-5)
     np.testing.assert_allclose(shared / max(union, 1e-7), 0.05)
