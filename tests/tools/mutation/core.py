@@ -19,6 +19,8 @@ TESTS_OF = {
     "coders": ["coders*"],
     "reductions": ["reductions*"],
     "costs": ["costs*"],
+    "assigners": ["assigners"],
+    "suppression": ["suppression"],
     "detectors": ["detectors"],
     "losses": ["distributions*", "classes*", "losses*", "laws_*", "disagreements*"],
 }
