@@ -7,7 +7,6 @@ column. Leading axes broadcast, so that the targets of a batch `[B, M]` go with 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -25,18 +24,7 @@ __all__ = ["box_costs", "class_costs", "focal_costs"]
 def _check_boxes(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
     sets = {name: _checks.laid_out(name, given[name], BOXES) for name in ("predictions", "targets")}
     _checks.assert_sets(sets)
-    similarity = given["similarity"]
-    if not callable(similarity):
-        raise TypeError(
-            f"`similarity` is {_checks.kind(similarity)}, but it is a function of two boxes. "
-            "Write `similarity=similarity.giou`."
-        )
-    options: _checks.Given = {}
-    if isinstance(similarity, functools.partial) and not similarity.args:
-        similarity, options = similarity.func, similarity.keywords
-    # A tree of arrays, so that its options may be traced.
-    options = _checks.options_of_rows(similarity, options, list(sets.values()))
-    given["similarity"] = jax.tree_util.Partial(similarity, **options)
+    given["similarity"] = _checks.similarity_of(given["similarity"], list(sets.values()), "giou")
     dtype = _checks.dtype_to_compute_in(list(sets.values()))
     for name in {"l1_weight", "giou_weight"} - untouched.keys():
         given[name] = _checks.option(name, given[name], FINITE, (), dtype)

@@ -50,17 +50,7 @@ def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Gi
     outputs = given["outputs"]
     if isinstance(outputs, bool) or not isinstance(outputs, (int, np.integer)) or outputs < 1:
         raise TypeError(f"`outputs` is {outputs!r}, but it is how many boxes are kept at most. Write `outputs=100`.")
-    alike = given["similarity"]
-    if not callable(alike):
-        raise TypeError(
-            f"`similarity` is {_checks.kind(alike)}, but it is a function of two boxes. Write "
-            "`similarity=similarity.iou`."
-        )
-    options: _checks.Given = {}
-    if isinstance(alike, functools.partial) and not alike.args:
-        alike, options = alike.func, alike.keywords
-    # A tree of arrays, so that its options may be traced.
-    given["similarity"] = jax.tree_util.Partial(alike, **_checks.options_of_rows(alike, options, [boxes]))
+    given["similarity"] = _checks.similarity_of(given["similarity"], [boxes], "iou")
     dtype = _checks.dtype_to_compute_in([boxes, scores])
     for name, interval in {"threshold": FINITE, "sigma": POSITIVE, "least_score": BETWEEN_0_AND_1}.items():
         if name in given.keys() - untouched.keys():

@@ -45,6 +45,7 @@ from jaxbox._checks.calls import (
     of_boxes,
     options_of_rows,
     pairs,
+    similarity_of,
 )
 from jaxbox._checks.matrices import indices, mask_of_side, matrix
 from jaxbox._checks.options import (

@@ -23,6 +23,7 @@ from jaxbox._checks.arrays import (
     assert_one_dimension,
     dtype_to_compute_in,
     expanded,
+    kind,
     laid_out,
     mask,
     window_of,
@@ -236,6 +237,28 @@ def options_of_rows(function: Callable[..., Any], options: Given, arrays: Sequen
     given = defaults | options
     check.check_options(given, {name: defaults[name] for name in defaults.keys() - options.keys()}, arrays, ())
     return {name: given[name] for name in options}
+
+
+def similarity_of(value: object, arrays: Sequence[Array], example: str) -> jax.tree_util.Partial:
+    """The similarity that an argument is, with its options: a tree of arrays, so that these may be traced.
+
+    Args:
+      value: the argument.
+      arrays: the boxes that it will be called with.
+      example: the name of one, which the message says to write.
+
+    Raises:
+      TypeError: if it is no function.
+    """
+    if not callable(value):
+        raise TypeError(
+            f"`similarity` is {kind(value)}, but it is a function of two boxes. Write "
+            f"`similarity=similarity.{example}`."
+        )
+    function, options = value, {}
+    if isinstance(value, functools.partial) and not value.args:
+        function, options = value.func, value.keywords
+    return jax.tree_util.Partial(function, **options_of_rows(function, options, arrays))
 
 
 def _all_with_all(function: str, options: Given, arrays: Mapping[str, Array]) -> str:

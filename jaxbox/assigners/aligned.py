@@ -113,8 +113,7 @@ def task_aligned_tood(
     """Task-aligned assignment as in TOOD: candidates among all anchors, conflicts among those that took the anchor.
 
     As `task_aligned`, but each target takes the `candidates` best of **all** anchors, of which those stay that lie
-    inside; and an anchor that several take goes to the one of **these** that it overlaps
-    most, the first of equal ones.
+    inside; and an anchor that several take goes to the one of **these** that it overlaps most, the first of equal ones.
 
     Args:
       scores: probabilities of the classes, `[..., A, K]`.
@@ -213,6 +212,7 @@ def _aligned_scores(slots: jax.Array, known: jax.Array, overlaps: jax.Array) -> 
         return jnp.zeros((anchors,), known.dtype)
     own = jnp.minimum(slots, count - 1)
     alignment, overlap = (jnp.take_along_axis(x, own[None], axis=0)[0] for x in (known, overlaps))
+    # An anchor without a target has the slot behind the last one, which is dropped.
     largest = jnp.full(count, -jnp.inf, known.dtype).at[slots].max(alignment, mode="drop")[own]
     furthest = jnp.zeros(count, known.dtype).at[slots].max(overlap, mode="drop")[own]
     is_aligned = (slots < count) & (alignment > -jnp.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax import lax
 __all__ = ["best_chooser", "first_of", "number", "over_images", "owners"]
 
 Array = jax.Array | np.ndarray
+_Result = TypeVar("_Result")
 
 
 def number(name: str, value: object, example: int) -> int:
@@ -22,7 +23,7 @@ def number(name: str, value: object, example: int) -> int:
     return int(value)
 
 
-def over_images(function: Callable[..., Any], *arrays: jax.Array) -> Any:  # noqa: ANN401
+def over_images(function: Callable[..., _Result], *arrays: jax.Array) -> _Result:
     """A function of the arrays of an image, for all images; the first array has two axes in an image."""
     for _ in range(arrays[0].ndim - 2):
         function = jax.vmap(function)

@@ -185,6 +185,7 @@ def _atss(
         start += size
     places = jnp.concatenate(near, axis=-1)
     overlaps = iou(anchors[places], targets[:, None])
+    # Boxes are held constant, so that the root may be that of jnp.
     mean = jnp.mean(overlaps, axis=-1, keepdims=True)
     spread = jnp.sqrt(jnp.sum((overlaps - mean) ** 2, axis=-1, keepdims=True) / max(places.shape[-1] - 1, 1))
     low, high = jnp.split(targets[:, None], 2, axis=-1)
@@ -247,6 +248,7 @@ def smallest_inside(
     fits = inside(points, targets, where=where)
     ((least, greatest),) = numerics.coordinates(ranges)
     least, greatest, near = (_of_points(x, fits.ndim) for x in (least, greatest, radius))
+    # Boxes are held constant, so that absolute value and maximum may be those of jnp.
     furthest, area = jnp.zeros((), points.dtype), jnp.ones((), points.dtype)
     for place, low, high in _axes(points, targets):
         fits &= jnp.abs(place - (low / 2 + high / 2)) < near
