@@ -7,11 +7,13 @@ from lower layers than its own, and is imported when it is first asked for:
     0      _checks                what is asserted about arguments, and what to write instead
     0      numerics               primitives whose derivative JAX leaves undefined or badly chosen; what XLA is told
     1      boxes                  what a box is: layouts, measures, edits
+    1      rotated                turned boxes and solids: what they are made of and written as
     1      _assignment            how the assignment problem is solved
     2      _geometry              the terms that the formulas of two boxes are made of
     2      coders                 boxes to numbers that a network predicts, and back
     2      matching               which target each prediction answers for: arrays only
     3      similarity             iou, giou and their kin: they broadcast, and higher is better
+    3      gaussian               turned boxes as normal distributions, and the distances of these
     4      losses                 one value a box
     4      costs                  what a prediction costs for a target, for a matching
     4      assigners              which target each of many anchors answers for
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from jaxbox import coders as coders
     from jaxbox import costs as costs
     from jaxbox import detectors as detectors
+    from jaxbox import gaussian as gaussian
     from jaxbox import losses as losses
     from jaxbox import matching as matching
     from jaxbox import numerics as numerics
     from jaxbox import plots as plots
     from jaxbox import reductions as reductions
+    from jaxbox import rotated as rotated
     from jaxbox import similarity as similarity
     from jaxbox import simulation as simulation
     from jaxbox import suppression as suppression
@@ -50,11 +54,13 @@ __all__ = [
     "coders",
     "costs",
     "detectors",
+    "gaussian",
     "losses",
     "matching",
     "numerics",
     "plots",
     "reductions",
+    "rotated",
     "similarity",
     "simulation",
     "suppression",

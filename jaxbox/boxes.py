@@ -1,4 +1,4 @@
-"""What a box is: layouts and conversions, sides, area, center, scale, clip.
+"""What a box is: layouts and conversions, sides, area, center, scale, clip, and moves with an image.
 
 A box is an array `[..., 2n]`: the low corner, then the high corner. `n` is 2 for a box in an image (`xyxy`), 1 for an
 interval and 3 for an upright solid. Functions named after a layout convert at the edge of a program; all others take
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import jax
@@ -31,10 +31,14 @@ __all__ = [
     "check",
     "clip",
     "cxcywh_to_xyxy",
+    "flip_horizontally",
+    "flip_vertically",
     "is_valid",
     "normalized_to_absolute",
+    "resize",
     "scale",
     "sides",
+    "translate",
     "xywh_to_xyxy",
     "xyxy_to_cxcywh",
     "xyxy_to_xywh",
@@ -179,9 +183,7 @@ def xyxy_to_yxyx(boxes: jax.Array | np.ndarray) -> jax.Array:
 
 
 @_of_boxes()
-def normalized_to_absolute(
-    boxes: jax.Array | np.ndarray, image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]
-) -> jax.Array:
+def normalized_to_absolute(boxes: jax.Array | np.ndarray, image_size: _checks.PerAxis) -> jax.Array:
     """Multiplies boxes in units of the image by its size in pixels.
 
     Args:
@@ -200,9 +202,7 @@ def normalized_to_absolute(
 
 
 @_of_boxes()
-def absolute_to_normalized(
-    boxes: jax.Array | np.ndarray, image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]
-) -> jax.Array:
+def absolute_to_normalized(boxes: jax.Array | np.ndarray, image_size: _checks.PerAxis) -> jax.Array:
     """Divides boxes in pixels by the size of the image.
 
     Args:
@@ -220,9 +220,97 @@ def absolute_to_normalized(
     return _join((low / size, high / size) for (low, high), size in zip(_axes(boxes), sizes, strict=True))
 
 
-def _along_axes(image_size: jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]) -> list[jax.Array]:
+def _along_axes(image_size: _checks.PerAxis) -> list[jax.Array]:
     """The size of images along each axis of space, `()` or one an image."""
     return list(jnp.moveaxis(jnp.asarray(image_size), -1, 0))[::-1]
+
+
+@_of_boxes()
+def resize(boxes: jax.Array | np.ndarray, image_size: _checks.PerAxis, new_size: _checks.PerAxis) -> jax.Array:
+    """Takes boxes from an image to the same image in another size.
+
+    >>> resize(jnp.array([8.0, 6, 16, 12]), image_size=(480, 640), new_size=(240, 640))
+    Array([ 8.,  3., 16.,  6.], dtype=float32)
+
+    Args:
+      boxes: `[..., 2n]`, low corner, then high corner, in the unit of `image_size`.
+      image_size: `(height, width)` of the image or of each, as for `normalized_to_absolute`.
+      new_size: the same of the resized image.
+
+    Returns:
+      Boxes in the unit of `new_size`, `[..., 2n]`.
+
+    Raises:
+      ValueError: if a size does not have `n` numbers.
+    """
+    factors = [new / old for old, new in zip(_along_axes(image_size), _along_axes(new_size), strict=True)]
+    return _join((low * factor, high * factor) for (low, high), factor in zip(_axes(boxes), factors, strict=True))
+
+
+@_of_boxes()
+def translate(boxes: jax.Array | np.ndarray, offset: _checks.PerAxis) -> jax.Array:
+    """Moves boxes, as where an image is pasted into another one.
+
+    >>> translate(jnp.array([8.0, 6, 16, 12]), offset=(2, -1))
+    Array([10.,  5., 18., 11.], dtype=float32)
+
+    Args:
+      boxes: `[..., 2n]`, low corner, then high corner.
+      offset: how far along each axis in the unit of the boxes: `n` numbers, the first one along x. An array `[..., n]`
+        holds one an image, and its leading axes are the first ones of the boxes.
+
+    Returns:
+      Boxes of the same sides, `[..., 2n]`.
+    """
+    offsets = jnp.moveaxis(jnp.asarray(offset), -1, 0)
+    return _join((low + by, high + by) for (low, high), by in zip(_axes(boxes), offsets, strict=True))
+
+
+@_of_boxes()
+def flip_horizontally(boxes: jax.Array | np.ndarray, image_size: _checks.PerAxis) -> jax.Array:
+    """Mirrors boxes along x with the image they are in: its left becomes its right, as by `image[:, ::-1]`.
+
+    >>> flip_horizontally(jnp.array([8.0, 6, 16, 12]), image_size=(480, 640))
+    Array([624.,   6., 632.,  12.], dtype=float32)
+
+    Args:
+      boxes: `[..., 2n]`, low corner, then high corner, in the unit of `image_size`.
+      image_size: `(height, width)` of the image or of each, as for `normalized_to_absolute`.
+
+    Returns:
+      Boxes of the same sides, `[..., 2n]`, low corner, then high corner.
+
+    Raises:
+      ValueError: if `image_size` does not have `n` numbers.
+    """
+    return _mirrored(boxes, image_size, axis=0)
+
+
+@_of_boxes()
+def flip_vertically(boxes: jax.Array | np.ndarray, image_size: _checks.PerAxis) -> jax.Array:
+    """Mirrors boxes along y with the image they are in: its top becomes its bottom, as by `image[::-1]`.
+
+    Args:
+      boxes: `[..., 2n]`, low corner, then high corner, in the unit of `image_size`; `n` is 2 at least.
+      image_size: `(height, width)` of the image or of each, as for `normalized_to_absolute`.
+
+    Returns:
+      Boxes of the same sides, `[..., 2n]`, low corner, then high corner.
+
+    Raises:
+      ValueError: if `image_size` does not have `n` numbers, or the boxes are intervals.
+    """
+    if boxes.shape[-1] == 2:
+        raise ValueError("`boxes` are intervals, which have no y: take `flip_horizontally`.")
+    return _mirrored(boxes, image_size, axis=1)
+
+
+def _mirrored(boxes: jax.Array | np.ndarray, image_size: _checks.PerAxis, axis: int) -> jax.Array:
+    """Boxes mirrored within an image along one axis of space."""
+    axes, size = _axes(boxes), _along_axes(image_size)[axis]
+    low, high = axes[axis]
+    axes[axis] = size - high, size - low
+    return _join(axes)
 
 
 @_of_boxes()

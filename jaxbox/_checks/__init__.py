@@ -8,18 +8,15 @@ values of options, is checked here and stays.
 An error says what was passed, what is wanted and what to write. What it puts in backquotes after "write" runs where the
 function was called.
 
-    arrays     their dtype, what their last axis holds, and that their shapes fit
+    arrays     their dtype, and that their shapes fit
+    layouts    what their last axis holds
     matrices   those of rows and columns, their masks, and slots
     options    the numbers that a formula takes beside its boxes
     calls      how a formula becomes a public function
 """
 
 from jaxbox._checks.arrays import (
-    BOXES,
-    COORDINATES,
-    PLANE,
     Array,
-    Layout,
     Shape,
     array_of,
     assert_equal_shapes,
@@ -32,7 +29,6 @@ from jaxbox._checks.arrays import (
     floats,
     is_interval,
     kind,
-    laid_out,
     mask,
     two_masks,
 )
@@ -41,12 +37,14 @@ from jaxbox._checks.calls import (
     Function,
     Given,
     checked,
+    layout_of_rows,
     looks_for_infinities,
     of_boxes,
     options_of_rows,
     pairs,
     similarity_of,
 )
+from jaxbox._checks.layouts import BOXES, COORDINATES, PLANE, SOLID, TURNED, Layout, laid_out
 from jaxbox._checks.matrices import indices, mask_of_side, matrix
 from jaxbox._checks.options import (
     BETWEEN_0_AND_1,
@@ -56,13 +54,18 @@ from jaxbox._checks.options import (
     FLOOR,
     FROM_1,
     LEAST_WIDTH,
+    LENGTH,
     LOGARITHM,
     LOWER_IOU,
     NOT_NEGATIVE,
     POSITIVE,
     POSITIVE_OR_INFINITE,
     SHARE,
+    SHARE_OF_LENGTH,
     UPPER_IOU,
     Interval,
+    PerAxis,
+    along_axes,
     option,
+    thresholds,
 )

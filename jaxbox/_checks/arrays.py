@@ -1,6 +1,5 @@
-"""What is asserted about arrays: their dtype, what their last axis holds, and that their shapes fit."""
+"""What is asserted about arrays: their dtype, and that their shapes fit."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,6 +42,11 @@ def unwrapped(value: Array) -> Array:
     if is_interval(value):
         return unwrapped(value.ends)
     return value.__jax_array__()
+
+
+def is_interval(value: object) -> bool:
+    """Whether a last axis of 2 is meant: `boxes.Intervals` says so."""
+    return getattr(value, "dimensions", None) == 1
 
 
 def kind(value: object) -> str:
@@ -112,93 +116,6 @@ def assert_shape(holds: Callable[[], None], message: Callable[[], str]) -> None:
     else:
         return
     raise ValueError(failed)
-
-
-# Layouts: what the last axis holds.
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """What the last axis of an array of boxes may hold."""
-
-    lengths: tuple[int, ...]
-
-
-BOXES = Layout((4, 6))
-PLANE = Layout((4,))
-COORDINATES = Layout(())
-
-
-def laid_out(name: str, value: object, layout: Layout) -> Array:
-    """The array of boxes, or of coordinates, that an argument is.
-
-    Args:
-      name: of the argument, which the message repeats.
-      value: the argument.
-      layout: what its last axis may hold.
-
-    Returns:
-      An array of JAX or NumPy, `[..., k]`.
-
-    Raises:
-      TypeError: if it is no array, or not of floating point.
-      ValueError: if its last axis holds something else.
-    """
-    array = floats(name, value)
-    length = array.shape[-1] if array.ndim else 0
-    if layout is COORDINATES:
-        if length == 0:
-            raise ValueError(f"`{name}` has shape {array.shape}, but its last axis must hold coordinates.")
-    elif is_interval(value) and length != 2:
-        raise ValueError(f"`{name}` are intervals of shape {array.shape}, but an interval is `[..., 2]`: two ends.")
-    elif length == 2 and layout is PLANE and array.shape[-2:] != (2, 2):
-        raise ValueError(_no_plane(name, array.shape))
-    elif length == 2 and is_interval(value) and layout is not PLANE:
-        return array
-    elif length not in BOXES.lengths:
-        raise ValueError(_no_box(name, array.shape, length, layout))
-    elif length not in layout.lengths:
-        raise ValueError(_no_plane(name, array.shape))
-    return array
-
-
-def is_interval(value: object) -> bool:
-    """Whether a last axis of 2 is meant: `boxes.Intervals` says so."""
-    return getattr(value, "dimensions", None) == 1
-
-
-def _no_plane(name: str, shape: Shape) -> str:
-    return (
-        f"`{name}` has shape {shape}, but this takes boxes in the plane, `[..., 4]`. For intervals and solids take a "
-        "function without angles, such as `similarity.diou` or `losses.diou_loss`."
-    )
-
-
-def _no_box(name: str, shape: Shape, length: int, layout: Layout) -> str:
-    said = (
-        f"`{name}` has shape {shape}, but a box is `[..., 2n]`, the low corner and then the high corner: "
-        "4 numbers, or 6 for a solid."
-    )
-    wrap = f"{'jaxbox.' * (name == 'boxes')}boxes.Intervals({name})"
-    if shape[-2:] == (2, 2):
-        intervals = "" if layout is PLANE else f"; for intervals write `{wrap}`"
-        return f"{said} For two corners in axes of their own write `{name}.reshape(*{name}.shape[:-2], 4)`{intervals}."
-    if length == 2:
-        return f"{said} For intervals, whose last axis has 2, write `{wrap}`."
-    if length == 1 and len(shape) > 1 and shape[-2] in BOXES.lengths:
-        return f"{said} Write `{name}[..., 0]`."
-    if len(shape) > 1 and shape[-2] == 4 and length not in (5, 7):
-        return f"{said} If the coordinates come before the boxes write `jnp.swapaxes({name}, -1, -2)`."
-    if length in (5, 7):
-        return (
-            f"{said} A box with an angle, `[..., {length}]`, is no upright box, and its first columns are none either. "
-            f"If they are the corners, and a score or a class follows, write `{name}[..., :{length - 1}]`."
-        )
-    if length in (0, 1, 3):
-        return said
-    if length % 4 == 0:
-        return f"{said} If there are {length // 4} boxes in a row write `{name}.reshape(*{name}.shape[:-1], -1, 4)`."
-    return f"{said} If the first 4 columns are the corners write `{name}[..., :4]`."
 
 
 def assert_equal_shapes(arrays: Mapping[str, Array], remedy: Callable[[], str]) -> None:
@@ -420,31 +337,6 @@ def two_masks(where: object, leading: Shape, other_leading: Shape) -> tuple[Arra
             f"`b`, {other_leading}, or None.{remedy}"
         )
     return mask(where[0], leading, "where[0]"), mask(where[1], other_leading, "where[1]")
-
-
-def window_of(name: str, value: object, boxes: Array) -> Array:
-    """The windows of boxes that an argument is.
-
-    Args:
-      name: of the argument, which the message repeats.
-      value: the argument.
-      boxes: `[..., 2n]`.
-
-    Returns:
-      An array of JAX or NumPy, `[..., 2n]`.
-
-    Raises:
-      TypeError: if it is no array, or not of floating point.
-      ValueError: if its last axis holds no box.
-    """
-    array = floats(name, value)
-    if array.ndim and 2 * array.shape[-1] == boxes.shape[-1]:
-        raise ValueError(
-            f"`{name}` has shape {array.shape}, but a window is a box `[..., {boxes.shape[-1]}]`, the low corner and "
-            "then the high corner. Of a window from the origin write "
-            f"`jnp.concatenate([jnp.zeros_like({name}), {name}], axis=-1)`."
-        )
-    return laid_out(name, value, BOXES)
 
 
 def expanded(name: str, array: Array, leading: Shape) -> Array:

@@ -13,10 +13,7 @@ import numpy as np
 from jax import core
 
 from jaxbox._checks.arrays import (
-    BOXES,
-    COORDINATES,
     Array,
-    Layout,
     Shape,
     assert_broadcast,
     assert_equal_shapes,
@@ -24,11 +21,10 @@ from jaxbox._checks.arrays import (
     dtype_to_compute_in,
     expanded,
     kind,
-    laid_out,
     mask,
-    window_of,
 )
-from jaxbox._checks.options import LEAST_WIDTH, Interval, is_plain, option, size_of_image
+from jaxbox._checks.layouts import BOXES, COORDINATES, Layout, laid_out, window_of
+from jaxbox._checks.options import ALONG_AXES, LEAST_WIDTH, Interval, along_axes, is_plain, option
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Given = dict[str, Any]  # arguments by name
@@ -175,7 +171,7 @@ class BoxCheck:
             assert_one_dimension(arrays | windows)
 
         def remedy() -> str:
-            passed = {name: given[name] for name in (*self.options, "image_size") if name in given}
+            passed = {name: given[name] for name in (*self.options, *ALONG_AXES) if name in given}
             return _all_with_all(function, {name: passed[name] for name in passed if name not in untouched}, arrays)
 
         if self.equal:
@@ -201,8 +197,9 @@ class BoxCheck:
             given[name] = option(name, value, interval, leading, dtype)
             if interval.is_exponent and isinstance(value, (int, float)) and value in (2, 3, 4):
                 known[name] = int(value)
-        if "image_size" in given:
-            given["image_size"] = size_of_image(given["image_size"], arrays[0].shape[-1] // 2, leading, dtype)
+        for name in ALONG_AXES:
+            if name in given:
+                given[name] = along_axes(name, given[name], arrays[0].shape[-1], leading, dtype)
         if self.ordered and not _are_ordered(*(given[name] for name in self.ordered)):
             lower, upper = self.ordered
             raise ValueError(
@@ -237,6 +234,21 @@ def options_of_rows(function: Callable[..., Any], options: Given, arrays: Sequen
     given = defaults | options
     check.check_options(given, {name: defaults[name] for name in defaults.keys() - options.keys()}, arrays, ())
     return {name: given[name] for name in options}
+
+
+def layout_of_rows(function: Callable[..., Any]) -> Layout:
+    """What a function of two boxes takes: one that is none of `checked` may take anything.
+
+    Args:
+      function: or a `functools.partial` of one.
+
+    Returns:
+      A layout.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    check = getattr(function, "check", None)
+    return check.layout if isinstance(check, BoxCheck) else COORDINATES
 
 
 def similarity_of(value: object, arrays: Sequence[Array], example: str) -> jax.tree_util.Partial:

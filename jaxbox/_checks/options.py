@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,8 @@ SHARE = Interval("from 0 to 1", lambda x: (x >= 0) & (x <= 1), example=0.5)
 LOGARITHM = Interval("from 0 to 50", lambda x: (x >= 0) & (x <= 50), example=4.0)  # of a factor of a side
 BETWEEN_0_AND_1 = Interval("above 0 and below 1", lambda x: (x > 0) & (x < 1), example=0.5)
 FLOOR = Interval("from 1e-30 on, and below 1", lambda x: (x >= 1e-30) & (x < 1), example=1e-6)
+# Of the longest length of a pair, below which a side is raised. Half precision rounds 1e-6 to less than that.
+SHARE_OF_LENGTH = Interval("from 9e-7 on, and below 1", lambda x: (x >= 9e-7) & (x < 1), example=1e-6)
 LEAST_WIDTH = 1e-6  # of an interval of IoU that is stretched
 LOWER_IOU = Interval(f"from 0 to 1 - {LEAST_WIDTH}", lambda x: (x >= 0) & (x <= 1 - LEAST_WIDTH), example=0.0)
 UPPER_IOU = Interval(f"from {LEAST_WIDTH} to 1", lambda x: (x >= LEAST_WIDTH) & (x <= 1))
@@ -91,6 +93,31 @@ def option(name: str, value: object, interval: Interval, leading: Shape, dtype: 
     return known
 
 
+def thresholds(low: object, high: object, dtype: np.dtype) -> tuple[Array, Array]:
+    """Below which a pair is none, and from which on it is one.
+
+    Args:
+      low: at most `high`.
+      high: a number.
+      dtype: what is computed in.
+
+    Returns:
+      Numbers of NumPy, or what is traced, in that dtype.
+
+    Raises:
+      TypeError: if one is no number.
+      ValueError: if one is not finite, or `low` is known to be above `high`.
+    """
+    found = tuple(option(name, value, FINITE, (), dtype) for name, value in (("low", low), ("high", high)))
+    known = all(not isinstance(number, core.Tracer) for number in found)
+    if known and not np.asarray(found[0]) <= np.asarray(found[1]):
+        raise ValueError(
+            f"`low` is {low}, but it is at most `high`, which is {high}: what is below `low` answers for no target, "
+            "and what is between is ignored. Write `low=high` if nothing is."
+        )
+    return found
+
+
 def _within_reach(value: int) -> float:
     """A whole number, or infinity if no number of floating point is as large."""
     try:
@@ -120,12 +147,23 @@ def _bad_value(name: str, value: object, known: np.ndarray, fine: np.ndarray, in
     return f"`{name}` {shown}, but it must be {interval.wanted}.{remedy}"
 
 
-def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Array:
-    """The sizes of the images that boxes are in, one for all boxes or one an image.
+SIZE = LENGTH, "the last one along x", ": the shape of the image without its channels"
+ALONG_AXES = {
+    "image_size": SIZE,
+    "new_size": SIZE,
+    "offset": (dataclasses.replace(FINITE, example=None), "the first one along x", ""),
+}  # options with a number for each axis of space: what each may be, and in which order
+
+PerAxis = jax.Array | np.ndarray | Sequence[float | jax.Array | np.ndarray]  # a number for each axis of space
+
+
+def along_axes(name: str, value: object, length: int, leading: Shape, dtype: np.dtype) -> Array:
+    """What an option of `ALONG_AXES` says of each axis of space, for all boxes or for each image.
 
     Args:
+      name: of the option.
       value: `n` numbers, or an array `[..., n]` whose leading axes are the first ones of the boxes.
-      n: dimensions of the boxes.
+      length: numbers of a box, at least two for each of its n axes.
       leading: the shape of one value a box.
       dtype: what is computed in.
 
@@ -134,44 +172,45 @@ def size_of_image(value: object, n: int, leading: Shape, dtype: np.dtype) -> Arr
 
     Raises:
       TypeError: if it holds no numbers.
-      ValueError: if there are not `n`, or one is not positive.
+      ValueError: if there are not `n`, or one is not what it may be.
     """
-    name = "image_size"
+    interval, order, remark = ALONG_AXES[name]
+    n = length // 2
     value = unwrapped(value)
     if isinstance(value, (tuple, list)):
-        numbers = [option(name, length, LENGTH, leading, dtype) for length in value]
+        numbers = [option(name, number, interval, leading, dtype) for number in value]
         count = len(numbers)
         size: Array = numbers
     elif isinstance(value, (jax.Array, np.ndarray)) and value.ndim:
         count = value.shape[-1]
         size = value
     else:
-        example = f" Write `image_size={(value,) * n}`." if isinstance(value, (int, float)) else ""
-        raise TypeError(
-            f"`image_size` is {value!r}, but boxes of {2 * n} numbers need {n} numbers, the last one along x.{example}"
-        )
+        example = f" Write `{name}={(value,) * n}`." if isinstance(value, (int, float)) else ""
+        raise TypeError(f"`{name}` is {value!r}, but boxes of {length} numbers need {n} numbers, {order}.{example}")
     if count != n:
         raise ValueError(
-            f"`image_size` is {value}, but boxes of {2 * n} numbers need {n} numbers, the last one along x: the shape "
-            f"of the image without its channels.{_other_length(value, count, n)}"
+            f"`{name}` is {value}, but boxes of {length} numbers need {n} numbers, {order}{remark}."
+            f"{_other_length(name, value, count, n)}"
         )
     if isinstance(size, list):
         library = jnp if any(isinstance(number, jax.Array) for number in size) else np
         return library.stack(library.broadcast_arrays(*size), axis=-1)
-    size = option(name, size, LENGTH, size.shape, dtype)
+    size = option(name, size, interval, size.shape, dtype)
     return expanded(name, size, leading)
 
 
-def _other_length(value: Array, count: int, n: int) -> str:
-    """What to write instead of a size of `count` numbers, one of which may be that of the channels."""
+def _other_length(name: str, value: Array, count: int, n: int) -> str:
+    """What to write instead of `count` numbers, one of which may be that of the channels of an image."""
     if count < n:
-        return f" Write `image_size={tuple(value) * n}`." if is_plain(value) and count == 1 else ""
+        return f" Write `{name}={tuple(value) * n}`." if is_plain(value) and count == 1 else ""
+    if ALONG_AXES[name] is not SIZE:
+        return ""
     if not isinstance(value, (tuple, list)):
-        return f" If they come first write `image_size[..., :{n}]`."
+        return f" If they come first write `{name}[..., :{n}]`."
     if not is_plain(value):
         return ""
     some = value[-n:] if value[0] in (1, 3, 4) else value[:n]
-    return f" Write `image_size={tuple(some)}`."
+    return f" Write `{name}={tuple(some)}`."
 
 
 def is_plain(value: object) -> bool:

@@ -68,6 +68,11 @@ class Axis:
         )
 
     @functools.cached_property
+    def equal(self) -> jax.Array:
+        """Whether both boxes are the same along this axis, to the last bit."""
+        return (self.side_a == self.side_b) & (self.offset == 0)
+
+    @functools.cached_property
     def hull(self) -> jax.Array:
         """Side of the smallest box around both, larger by the depth of the flip if one is flipped.
 
@@ -187,8 +192,7 @@ class Pair:
         Equal boxes are told by comparison and not left to arithmetic: where a backend rounds a product and a sum
         together, as one with fused multiply-add may, equal products differ in a last bit.
         """
-        same_sides = [axis.side_a == axis.side_b for axis in self.axes]
-        return functools.reduce(operator.and_, [*same_sides, *(axis.offset == 0 for axis in self.axes)])
+        return functools.reduce(operator.and_, (axis.equal for axis in self.axes))
 
     @functools.cached_property
     def iou(self) -> jax.Array:

@@ -12,7 +12,8 @@ from jaxbox import _checks, numerics
 from jaxbox._checks import BOXES
 
 LARGEST = 50.0  # logarithm of a factor of a side, where no other limit is asked for: sides stay finite
-BOX, CODE, POINT = "box", "code", "point"
+BOX, CODE, POINT, ANGLE = "box", "code", "point", "angle"
+TURNED, TURNED_CODE = "turned box", "code of a turned box"
 
 
 # What is asserted about arguments.
@@ -25,10 +26,12 @@ def coder(
 
     def check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
         found = {name: _array(name, given[name], what) for name, what in arrays.items()}
-        first, *others = found
+        first, *others = (name for name in found if arrays[name] != ANGLE)
         for other in others:
             _check_dimensions({name: found[name] for name in (first, other)}, arrays)
-        leading = _leading(found)
+        leading = _leading({name: array for name, array in found.items() if arrays[name] != ANGLE})
+        for name in (name for name in found if arrays[name] == ANGLE):
+            _checks.fitted(name, found[name], leading)
         dtype = _checks.dtype_to_compute_in(list(found.values()))
         for name, interval in (options or {}).items():
             if name not in untouched:
@@ -43,7 +46,13 @@ def coder(
 def _array(name: str, value: object, what: str) -> _checks.Array:
     if what == BOX:
         return _checks.laid_out(name, value, BOXES)
+    if what == TURNED:
+        return _checks.laid_out(name, value, _checks.TURNED)
     array = _checks.floats(name, value)
+    if what == TURNED_CODE and array.shape[-1:] != (5,):
+        raise ValueError(f"`{name}` has shape {array.shape}, but the code of a turned box is `[..., 5]`.")
+    if what == ANGLE:
+        return array
     if array.ndim == 0 or array.shape[-1] == 0 or (what == CODE and array.shape[-1] % 2):
         wanted = "`[..., 2n]`, as many numbers as a box has" if what == CODE else "`[..., n]`"
         raise ValueError(f"`{name}` has shape {array.shape}, but it is {wanted}.")

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jaxbox import numerics, similarity
-from jaxbox._checks import EXPONENT, NOT_NEGATIVE, PLANE, POSITIVE
+from jaxbox._checks import EXPONENT, NOT_NEGATIVE, PLANE
 from jaxbox._geometry import Axis, Pair, sum_of_squares
 from jaxbox.losses import preparation
 
@@ -27,10 +27,10 @@ __all__ = [  # in the order of the tables
     "eiou_loss",
     "extended_iou_loss",
     "siou_loss",
+    "mgiou_loss",
     "mpdiou_loss",
     "shape_iou_loss",
     "powerful_iou_loss",
-    "nwd_loss",
 ]
 
 
@@ -41,8 +41,7 @@ def iou_loss(
     """One minus the intersection over union.
 
     `1 - I / U`. It does not depend on the unit or the origin, as L1 and L2 do, but it has no gradient where the boxes
-    are
-    apart: that is its definition, and what the losses below mend.
+    are apart: that is its definition, and what the losses below mend.
 
     Args:
       predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
@@ -330,6 +329,32 @@ def _shape_cost(changes: Iterable[jax.Array], theta: float | jax.Array | np.ndar
 
 
 @preparation.loss()
+def mgiou_loss(
+    predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
+) -> jax.Array:
+    """Half of one minus the marginalized generalized IoU.
+
+    `(1 - mean(o / H)) / 2` over the axes, where o is the overlap of the boxes along an axis, negative for a gap, and H
+    the side of their hull. It ranks boxes and measures no area.
+
+    Args:
+      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      targets: boxes in the same unit, `[..., 2n]`.
+      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
+
+    Returns:
+      A dimensionless loss, `[...]`, in `[0, 1)`; 0 only for equal boxes.
+
+    Gradient:
+      Zero for equal boxes.
+
+    References:
+      Le et al., 2025, https://arxiv.org/abs/2504.16443
+    """
+    return numerics.fusion_barrier((1 - similarity.mgiou(*preparation.masked(where, predictions, targets))) / 2)
+
+
+@preparation.loss()
 def mpdiou_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,
@@ -448,39 +473,3 @@ def powerful_iou_loss(
     """
     pair = Pair.of(*preparation.masked(where, predictions, targets))
     return numerics.fusion_barrier(1 - (pair.iou + jnp.expm1(-jnp.square(pair.edge_error))))
-
-
-@preparation.loss(constant=POSITIVE)
-def nwd_loss(
-    predictions: jax.Array | np.ndarray,
-    targets: jax.Array | np.ndarray,
-    *,
-    constant: float | jax.Array | np.ndarray,
-    where: jax.Array | np.ndarray | None = None,
-) -> jax.Array:
-    """One minus the normalized Wasserstein distance.
-
-    `1 - exp(-W / constant)`, where `W^2 = rho^2 + sum((t - s)^2) / 4` and t and s are the sides of the boxes along an
-    axis.
-
-    Args:
-      predictions: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
-      targets: boxes in the same unit, `[..., 2n]`.
-      constant: the unit of the distance, about the mean side of the boxes, in their unit; from 1e-15 to
-        1e15, `()` or one a box, may be traced.
-      where: boolean mask, `[...]`; rows that are False add 0 to the loss and to every gradient.
-
-    Returns:
-      A dimensionless loss, `[...]`, in `[0, 1)`; 0 only for equal boxes.
-
-    Raises:
-      ValueError: if `constant` is outside these bounds.
-
-    Gradient:
-      Zero for equal boxes, although the slope is not 0 near them.
-
-    References:
-      Wang et al., 2021, https://arxiv.org/abs/2110.13389
-    """
-    pair = preparation.masked(where, predictions, targets)
-    return numerics.fusion_barrier(1 - similarity.nwd(*pair, constant=constant))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxbox import _checks, numerics
 
@@ -47,6 +48,21 @@ def masked(where: jax.Array | np.ndarray | None, *arrays: jax.Array | np.ndarray
         return tuple(map(jnp.asarray, arrays))
     keep = jnp.expand_dims(where, -1)
     return tuple(jnp.where(keep, array, 0) for array in arrays)
+
+
+def propagated(value: jax.Array, *arrays: jax.Array) -> jax.Array:
+    """A value that is NaN where a row of an array holds one, also in a number that the formula does not see.
+
+    Args:
+      value: of a loss, `[...]`.
+      *arrays: boxes, `[..., k]`.
+
+    Returns:
+      The value, `[...]`.
+    """
+    # Made of the boxes, as `jax_debug_nans` finds a NaN that is a constant.
+    seen = lax.stop_gradient(sum(jnp.sum(array, axis=-1) for array in numerics.promote(*arrays)))
+    return jnp.where(jnp.isnan(seen), seen, value)
 
 
 def coordinates(where: jax.Array | np.ndarray | None, *arrays: jax.Array | np.ndarray) -> tuple[list[jax.Array], ...]:

@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import core, lax
+from jax import lax
 
 from jaxbox import _checks
 
@@ -17,15 +17,7 @@ def _check_thresholds(_: str, given: _checks.Given, untouched: _checks.Given) ->
     del untouched
     similarities = _check_matrix(given)
     dtype = _checks.dtype_to_compute_in([similarities])
-    asked = {name: given[name] for name in ("low", "high")}
-    for name in asked:
-        given[name] = _checks.option(name, asked[name], _checks.FINITE, (), dtype)
-    known = all(not isinstance(given[name], core.Tracer) for name in asked)
-    if known and not np.asarray(given["low"]) <= np.asarray(given["high"]):
-        raise ValueError(
-            f"`low` is {asked['low']}, but it is at most `high`, which is {asked['high']}: what is below `low` answers "
-            "for no target, and what is between is ignored. Write `low=high` if nothing is."
-        )
+    given["low"], given["high"] = _checks.thresholds(given["low"], given["high"], dtype)
     return {}
 
 

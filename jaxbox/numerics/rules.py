@@ -25,12 +25,12 @@ __all__ = [
     "is_zero",
     "log1p_integral",
     "log_cosh",
+    "log_deficit",
     "logarithm",
     "maximum",
     "minimum",
     "positive_part",
     "power",
-    "power_of_two",
     "product",
     "smooth_absolute",
     "square_root",
@@ -356,6 +356,36 @@ def logarithm(x: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
+def _log_deficit(ratio, excess):
+    near = (excess > -1 / 3) & (excess < 1 / 2)
+    # The logarithm is 2 artanh(t) for t = x / (2 + x), and x - 2 t is x t: nothing cancels. Up to |t| = 1/5.
+    x = jnp.where(near, excess, 0)
+    t = x / (2 + x)
+    last = 6 if x.dtype == jnp.float32 else 12  # what the series leaves out is below the precision
+    series = functools.reduce(lambda rest, k: 1 / (2 * k + 1) + t * t * rest, range(last, 0, -1), 0.0)
+    return jnp.where(near, t * (x - 2 * t * t * series), excess - jnp.log(jnp.where(near, 1, ratio)))
+
+
+@_log_deficit.defjvp
+def _log_deficit_jvp(primals, tangents):
+    (ratio, excess), (dratio, _) = primals, tangents
+    return _log_deficit(ratio, excess), divide(excess, ratio) * dratio
+
+
+def log_deficit(ratio: jax.Array, excess: jax.Array) -> jax.Array:
+    """How far a logarithm is below its tangent at 1: `g - 1 - log(g)`, without cancellation near 1.
+
+    Args:
+      ratio: g, a positive number; its derivative is that of the result.
+      excess: `g - 1` to more digits than `ratio` has: the difference of what g is the quotient of, over the divisor.
+
+    Returns:
+      The deficit, `[0, inf)`, with derivative `1 - 1 / g`; 0 with derivative 0 at 1.
+    """
+    return _log_deficit(ratio, excess)
+
+
+@jax.custom_jvp
 def _log_cosh(x):
     size = jnp.abs(x)
     fall = jnp.expm1(-2 * size)
@@ -447,17 +477,3 @@ def balanced_integral(
     flat = alpha * b * e * e * series
 
     return jnp.where(ratio > STEEP, steep, jnp.where(ratio < FLAT, flat, moderate))
-
-
-def power_of_two(x: jax.Array) -> jax.Array:
-    """The power of two that is nearest to a length, a unit in which no bit changes; 1 where it is 0. It is held.
-
-    Args:
-      x: numbers that are not negative.
-
-    Returns:
-      Powers of two, of the same shape, with derivative 0.
-    """
-    held = lax.stop_gradient(x)
-    positive = jnp.where(held > 0, held, 1)
-    return lax.reduce_precision(positive, exponent_bits=jnp.finfo(x.dtype).nexp, mantissa_bits=0)

@@ -42,7 +42,7 @@ def pairwise(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     check = getattr(of_rows, "check", None)
     is_ours = isinstance(check, _checks.BoxCheck)
     program = _program_of(of_rows) if is_ours else _matrix_program(of_rows)
-    layout = check.layout if is_ours else _checks.COORDINATES
+    layout = _checks.layout_of_rows(of_rows)
 
     def compare_all(
         a: jax.Array | np.ndarray,
@@ -94,15 +94,13 @@ def _matrix_program(function: Callable[..., jax.Array]) -> Callable[..., jax.Arr
             pair = (boxes.Intervals(x), boxes.Intervals(y)) if are_intervals else (x, y)
             return function(*pair, **dict(known), **given)
 
-        batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        matrix = numerics.all_pairs(of_two)
-        for _ in batch:
-            matrix = jax.vmap(matrix)
-        values = matrix(*(_repeated(_kept(*rows), batch, 2) for rows in ((a, where_a), (b, where_b))))
-        if where_a is not None:
-            values = jnp.where(jnp.expand_dims(_repeated(where_a, batch, 1), -1), values, jnp.zeros((), values.dtype))
-        if where_b is not None:
-            values = jnp.where(jnp.expand_dims(_repeated(where_b, batch, 1), -2), values, jnp.zeros((), values.dtype))
+        sets = _kept(a, where_a), _kept(b, where_b)
+        values = numerics.over_batch(numerics.all_pairs(of_two), sets, own=(2, 2))
+        for where, axis in ((where_a, -1), (where_b, -2)):
+            if where is not None:
+                mask = jnp.expand_dims(where, axis)
+                mask = jnp.expand_dims(mask, range(values.ndim - mask.ndim))
+                values = jnp.where(mask, values, jnp.zeros((), values.dtype))
         return values
 
     return jax.jit(matrix_of, static_argnums=0, inline=True)
@@ -113,8 +111,3 @@ _program_of = functools.lru_cache(_matrix_program)
 
 def _kept(rows: jax.Array, where: jax.Array | None) -> jax.Array:
     return rows if where is None else jnp.where(jnp.expand_dims(where, -1), rows, 0)
-
-
-def _repeated(array: jax.Array, batch: tuple[int, ...], own: int) -> jax.Array:
-    """The array with leading axes `batch` before `own` axes of its own."""
-    return jnp.broadcast_to(array, (*batch, *array.shape[array.ndim - own :]))

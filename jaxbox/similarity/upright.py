@@ -16,7 +16,7 @@ from jaxbox import _checks, numerics
 from jaxbox._checks import PLANE, POSITIVE
 from jaxbox._geometry import Pair, area, sum_of_squares
 
-__all__ = ["ciou", "diou", "giou", "ioa", "iou", "nwd"]
+__all__ = ["ciou", "diou", "giou", "ioa", "iou", "mgiou", "nwd"]
 
 
 def _similarity(
@@ -157,6 +157,34 @@ def ciou(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     """
     pair = Pair.of(a, b)
     return pair.iou - pair.distance - pair.weighted_aspect
+
+
+@_similarity()
+def mgiou(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
+    r"""Marginalized generalized intersection over union.
+
+    With $o_t$ the overlap along axis $t$, negative for a gap, and $H_t$ the side of the hull,
+
+    $$\mathrm{MGIoU} = \frac{1}{n} \sum_t \frac{o_t}{H_t}.$$
+
+    It ranks boxes and measures no area. The same formula serves boxes of every shape, with the axes of both.
+
+    Args:
+      a: boxes, `[..., 2n]`, low corner, then high corner, in any unit of length.
+      b: boxes in the same unit, `[..., 2n]`; leading axes broadcast against `a`.
+
+    Returns:
+      A dimensionless similarity, `[...]`, in `(-1, 1]`; 1 only for equal boxes.
+
+    Gradient:
+      Zero at `a == b`. A flipped box is turned back, since the hull grows with the depth of the flip.
+
+    References:
+      Le et al., 2025, https://arxiv.org/abs/2504.16443
+    """
+    pair = Pair.of(a, b)
+    ratios = [jnp.where(axis.equal, 1, numerics.divide(axis.overlap, axis.hull)) for axis in pair.axes]
+    return numerics.total(ratios) / len(ratios)
 
 
 @_similarity(constant=POSITIVE)
