@@ -22,7 +22,9 @@ __all__ = ["box_costs", "class_costs", "focal_costs"]
 
 
 def _check_boxes(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
-    sets = {name: _checks.laid_out(name, given[name], BOXES) for name in ("predictions", "targets")}
+    layout = _checks.layout_of_rows(given["similarity"])
+    layout = BOXES if layout is _checks.COORDINATES else layout
+    sets = {name: _checks.laid_out(name, given[name], layout) for name in ("predictions", "targets")}
     _checks.assert_sets(sets)
     given["similarity"] = _checks.similarity_of(given["similarity"], list(sets.values()), "giou")
     dtype = _checks.dtype_to_compute_in(list(sets.values()))
@@ -43,11 +45,13 @@ def box_costs(
 ) -> jax.Array:
     """What DETR and its kin charge for the boxes: the L1 of centers and sides, less the generalized IoU.
 
-    `l1_weight sum(|c - d|) - giou_weight GIoU`, for the centers and sides c and d of the two boxes.
+    `l1_weight sum(|c - d|) - giou_weight GIoU`, for the centers and sides c and d of the two boxes. Of turned boxes
+    and solids, which go with a similarity of these, the angle counts in the similarity alone.
 
     Args:
-      predictions: boxes, `[..., N, 2n]`, low corner, then high corner, in units of the image.
-      targets: boxes in the same unit, `[..., M, 2n]`; leading axes broadcast.
+      predictions: boxes, `[..., N, 2n]`, low corner, then high corner, in units of the image; or turned boxes,
+        `[..., N, 5]`, or solids, `[..., N, 7]`.
+      targets: boxes of the same kind and unit, `[..., M, 2n]`; leading axes broadcast.
       l1_weight: weight of the first term; finite, may be traced.
       giou_weight: weight of the second term; finite, may be traced.
       similarity: what takes the place of GIoU, a function of two sets of boxes that broadcasts; of
@@ -66,10 +70,15 @@ def box_costs(
     rank = max(predictions.ndim, targets.ndim)
     a = jnp.expand_dims(predictions, (*range(rank - predictions.ndim), rank - 1))
     b = jnp.expand_dims(targets, (*range(rank - targets.ndim), rank - 2))
-    layouts = numerics.coordinates(boxes.xyxy_to_cxcywh(a), boxes.xyxy_to_cxcywh(b))
+    layouts = numerics.coordinates(*map(_centers_and_sides, (a, b)))
     distances = numerics.total(numerics.absolute(x - y) for x, y in zip(*layouts, strict=True))
     l1_weight, giou_weight = (jnp.asarray(weight, distances.dtype) for weight in (l1_weight, giou_weight))
     return l1_weight * distances - giou_weight * similarity(a, b)
+
+
+def _centers_and_sides(x: jax.Array) -> jax.Array:
+    has_an_angle = x.shape[-1] % 2
+    return x[..., :-1] if has_an_angle else boxes.xyxy_to_cxcywh(x)
 
 
 def _check_classes(_: str, given: _checks.Given, __: _checks.Given) -> _checks.Given:
@@ -137,30 +146,16 @@ def class_costs(costs: jax.Array | np.ndarray, labels: jax.Array | np.ndarray) -
     """
     if jnp.issubdtype(labels.dtype, jnp.integer):
         (costs,) = numerics.promote(costs)
-        return _columns(costs, jnp.clip(labels, 0, costs.shape[-1] - 1))
+        # The columns of matrices: an index of every pair would take as much as the result.
+        return numerics.over_batch(_columns, (costs, jnp.clip(labels, 0, costs.shape[-1] - 1)), own=(2, 1))
     costs, weights = numerics.promote(costs, labels)
     rank = max(costs.ndim, weights.ndim)
     costs, weights = (jnp.expand_dims(x, range(rank - x.ndim)) for x in (costs, weights))
     return jnp.matmul(costs, jnp.swapaxes(weights, -1, -2), precision=lax.Precision.HIGHEST)
 
 
-def _columns_of_one(costs: jax.Array, classes: jax.Array) -> jax.Array:
-    return jnp.take(costs, classes, axis=-1, mode="clip")
-
-
 def _columns(costs: jax.Array, classes: jax.Array) -> jax.Array:
-    """The columns of matrices: no index of every pair is made, and no array repeated along an axis that it has not."""
-    batch = jnp.broadcast_shapes(costs.shape[:-2], classes.shape[:-1])
-    costs = jnp.expand_dims(costs, range(len(batch) - costs.ndim + 2))
-    classes = jnp.expand_dims(classes, range(len(batch) - classes.ndim + 1))
-    function: Callable[..., jax.Array] = _columns_of_one
-    repeated: tuple[list[int], list[int]] = [], []
-    for axis in reversed(range(len(batch))):
-        has = [array.shape[axis] == batch[axis] for array in (costs, classes)]
-        function = jax.vmap(function, in_axes=tuple(0 if whole else None for whole in has))
-        for axes, whole in zip(repeated, has, strict=True):
-            axes += [] if whole else [axis]
-    return function(*(jnp.squeeze(array, axes) for array, axes in zip((costs, classes), repeated, strict=True)))
+    return jnp.take(costs, classes, axis=-1, mode="clip")
 
 
 def _check_logits(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:

@@ -38,7 +38,7 @@ class Kept(NamedTuple):
 
 
 def _check(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
-    boxes = given["boxes"] = _checks.laid_out("boxes", given["boxes"], _checks.BOXES)
+    boxes = given["boxes"] = _checks.laid_out("boxes", given["boxes"], _checks.layout_of_rows(given["similarity"]))
     leading = boxes.shape[:-1]
     if not leading:
         raise ValueError(f"`boxes` has shape {boxes.shape}, but it is `[..., N, 4]`. For one box write `boxes[None]`.")
@@ -81,13 +81,14 @@ def nms(
     [1 2 3] [0.9 0.4 0. ]
 
     Args:
-      boxes: `[..., N, 2n]`, low corner, then high corner, in any unit.
+      boxes: what `similarity` compares, in any unit: `[..., N, 2n]`, low corner, then high corner, or turned boxes
+        `[..., N, 5]` with `similarity.rotated_iou`.
       scores: `[..., N]`, higher is better; of equal ones the first box is better.
       threshold: a box goes that is more similar than this to a better one that is kept; may be traced.
       outputs: how many boxes are kept at most.
       classes: whole numbers, `[..., N]`: boxes of different classes do not suppress each other.
       where: which boxes take part, boolean, `[..., N]`.
-      similarity: of two boxes, such as `similarity.diou`.
+      similarity: of two boxes, such as `similarity.diou`; also a function of the caller's own.
 
     Returns:
       The boxes that are kept, best first.
@@ -126,14 +127,15 @@ def soft_nms(
     Each time the other scores are multiplied by `exp(-s^2 / sigma)` for the similarity s, which counts as 0 below 0.
 
     Args:
-      boxes: `[..., N, 2n]`, low corner, then high corner, in any unit.
+      boxes: what `similarity` compares, in any unit: `[..., N, 2n]`, low corner, then high corner, or turned boxes
+        `[..., N, 5]` with `similarity.rotated_iou`.
       scores: `[..., N]`, not negative; of equal ones the first box is better.
       outputs: how many boxes are kept at most.
       sigma: above 0; may be traced.
       least_score: what has a lower score is not kept; in `[0, 1]`, may be traced.
       classes: whole numbers, `[..., N]`: boxes of different classes do not lower each other.
       where: which boxes take part, boolean, `[..., N]`.
-      similarity: of two boxes, such as `similarity.diou`.
+      similarity: of two boxes, such as `similarity.diou`; also a function of the caller's own.
 
     Returns:
       The boxes that are kept, best first, with their lowered scores.
@@ -209,27 +211,36 @@ def _keep(
         classes = jnp.pad(classes, (0, missing))
     # Whole numbers of floating point, for the barrier.
     places = lax.broadcasted_iota(scores.dtype, scores.shape, 0)
+    # Each in one piece, which the loop reads faster on a CPU than rows.
+    (coordinates,) = numerics.coordinates(boxes)
+
+    def is_kept(score: jax.Array) -> jax.Array:
+        return (score > -jnp.inf) & (score >= least_score)
 
     def goes_on(state: tuple[jax.Array, ...]) -> jax.Array:
         found, score, *_ = state
-        return (found < outputs) & (score > -jnp.inf) & (score >= least_score)
+        return (found < outputs) & is_kept(score)
 
+    # On a CPU XLA runs up to 8 kernels and copies one after another, and of more it asks again and again which are
+    # ready: for a thousand boxes a third of the time. So the results are one array, and the last score is not read.
     def keep_the_best(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        found, score, left, indices, kept = state
-        best = -_largest(jnp.where(left == score, -places, -jnp.inf)).astype(np.int32)
-        lowered = lower(left, similarity(boxes[best][None], boxes))
+        found, _, left, kept = state
+        score = _largest(left)
+        place = -_largest(jnp.where(left == score, -places, -jnp.inf))
+        best = place.astype(np.int32)
+        lowered = lower(left, similarity(boxes[best][None], numerics.together(coordinates)))
         if classes is not None:
             lowered = jnp.where(classes == classes[best], lowered, left)
-        left = jnp.where(places == best.astype(places.dtype), -jnp.inf, lowered)
-        return found + 1, _largest(left), left, indices.at[found].set(best), kept.at[found].set(score)
+        left = jnp.where(places == place, -jnp.inf, lowered)
+        return found + 1, score, left, lax.dynamic_update_index_in_dim(kept, jnp.stack([place, score]), found, 0)
 
     # Made of the arguments, so that they vary over devices as these do.
     nothing = numerics.total(jnp.sum(x[:0]).astype(scores.dtype) for x in (boxes, scores, classes) if x is not None)
-    none_yet = jnp.full((outputs,), count, np.int32) + nothing.astype(np.int32)
-    none_kept = jnp.zeros((outputs,), scores.dtype) + nothing
-    start = nothing.astype(np.int32), _largest(scores) + nothing, scores + nothing, none_yet, none_kept
-    *_, indices, kept = lax.while_loop(goes_on, keep_the_best, start)
-    return indices, kept
+    none_yet = jnp.full((outputs, 2), -jnp.inf, scores.dtype) + nothing
+    start = nothing.astype(np.int32), jnp.inf + nothing, scores + nothing, none_yet
+    *_, kept = lax.while_loop(goes_on, keep_the_best, start)
+    ((place, score),) = numerics.coordinates(kept)
+    return jnp.where(is_kept(score), place, count).astype(np.int32), jnp.where(is_kept(score), score, 0)
 
 
 def _largest(numbers: jax.Array) -> jax.Array:

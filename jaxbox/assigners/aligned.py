@@ -157,6 +157,7 @@ def _alignments(
     Logarithms, since a small overlap to the power of 6 underflows.
     """
     scores, overlaps = (lax.stop_gradient(x) for x in numerics.promote(scores, overlaps))
+    overlaps = numerics.settled(overlaps)
     probabilities = take(jnp.swapaxes(scores, -1, -2), labels, tail=1)
     takes_part = ~jnp.isnan(overlaps)
     if where is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-__all__ = ["best_chooser", "first_of", "number", "over_images", "owners"]
+__all__ = ["best_chooser", "first_of", "number", "over_images", "owners", "sizes_of_levels"]
 
 Array = jax.Array | np.ndarray
 _Result = TypeVar("_Result")
@@ -21,6 +21,23 @@ def number(name: str, value: object, example: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise TypeError(f"`{name}` is {value!r}, but it is a whole number from 1 on. Write `{name}={example}`.")
     return int(value)
+
+
+def sizes_of_levels(sizes: object, anchors: int) -> tuple[int, ...]:
+    """The number of anchors of each level that `level_sizes` holds, which are so many in all."""
+    if not isinstance(sizes, Sequence) or not all(
+        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in sizes
+    ):
+        raise TypeError(
+            f"`level_sizes` is {sizes!r}, but it is the number of anchors of each level, one after the other. Write "
+            f"`level_sizes=[{anchors}]` for one level."
+        )
+    if sum(sizes) != anchors:
+        raise ValueError(
+            f"`level_sizes` is {tuple(sizes)}, {sum(sizes)} in all, but there are {anchors} anchors. Write "
+            f"`level_sizes=[{anchors}]` for one level."
+        )
+    return tuple(int(size) for size in sizes)
 
 
 def over_images(function: Callable[..., _Result], *arrays: jax.Array) -> _Result:

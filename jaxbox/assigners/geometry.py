@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxbox import _checks, numerics
-from jaxbox.assigners.choices import Array, best_chooser, first_of, number, over_images
+from jaxbox.assigners.choices import Array, best_chooser, first_of, number, over_images, sizes_of_levels
 from jaxbox.boxes import center
 from jaxbox.similarity import iou
 
-__all__ = ["atss", "inside", "smallest_inside"]
+__all__ = ["atss", "inside", "near", "rotated_inside", "smallest_inside"]
 
 
 def _check_points(given: _checks.Given) -> int:
@@ -29,12 +28,13 @@ def _check_points(given: _checks.Given) -> int:
     return points.shape[0]
 
 
-def _check_targets(given: _checks.Given) -> _checks.Shape:
+def _check_targets(given: _checks.Given, layout: _checks.Layout = _checks.BOXES) -> _checks.Shape:
     """Checks targets `[..., M, 2n]` and their mask, and gives the shape of one value a target."""
-    targets = given["targets"] = _checks.laid_out("targets", given["targets"], _checks.BOXES)
+    targets = given["targets"] = _checks.laid_out("targets", given["targets"], layout)
     if targets.ndim < 2:
         raise ValueError(
-            f"`targets` has shape {targets.shape}, but it is `[..., M, 4]`. For one target write `targets[None]`."
+            f"`targets` has shape {targets.shape}, but it is `[..., M, {targets.shape[-1]}]`. For one target write "
+            "`targets[None]`."
         )
     given["where"] = _checks.mask(given.get("where"), targets.shape[:-1])
     return targets.shape[:-1]
@@ -54,10 +54,14 @@ def _check_inside(_: str, given: _checks.Given, untouched: _checks.Given) -> _ch
     _check_points(given)
     _check_targets(given)
     _one_dimension(given)
+    _check_least_side(given)
+    return {}
+
+
+def _check_least_side(given: _checks.Given) -> None:
     if given["least_side"] is not None:
         dtype = _checks.dtype_to_compute_in([given["targets"]])
         given["least_side"] = _checks.option("least_side", given["least_side"], _checks.NOT_NEGATIVE, (), dtype)
-    return {}
 
 
 @_checks.checked(_check_inside)
@@ -98,6 +102,95 @@ def inside(
     return found
 
 
+def _check_rotated_inside(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
+    del untouched
+    _check_points(given)
+    _check_targets(given, _checks.TURNED)
+    if given["points"].shape[-1] != 2:
+        raise ValueError(
+            f"`points` has shape {given['points'].shape}, but turned boxes lie in the plane: `[A, 2]`. Write "
+            "`points[:, :2]`."
+        )
+    _check_least_side(given)
+    return {}
+
+
+@_checks.checked(_check_rotated_inside)
+def rotated_inside(
+    points: Array,
+    targets: Array,
+    *,
+    least_side: float | Array | None = None,
+    where: Array | None = None,
+) -> jax.Array:
+    """Which points lie inside which turned targets, not on a side.
+
+    Args:
+      points: `[A, 2]`, such as the centers of anchors, in any unit.
+      targets: turned boxes, `[..., M, 5]`: center, sides, and an angle in radians, in the same unit.
+      least_side: shorter sides of targets count as this; may be traced.
+      where: which targets take part, boolean, `[..., M]`.
+
+    Returns:
+      Whether the point is inside, boolean, `[..., A, M]`; False for padding.
+
+    Raises:
+      TypeError: if an array has a dtype that does not fit.
+      ValueError: if a shape does not fit.
+
+    Gradient:
+      None: booleans.
+    """
+    points, targets = (lax.stop_gradient(x) for x in numerics.promote(points, targets))
+    found = _taking_part(targets, where)[..., None, :]
+    (x, y), columns = numerics.coordinates(points, targets)
+    center_x, center_y, *sides, angle = (jnp.expand_dims(column, -2) for column in columns)
+    cosine, sine = numerics.direction(angle)
+    dx, dy = _of_points(x, targets.ndim) - center_x, _of_points(y, targets.ndim) - center_y
+    for offset, side in zip((dx * cosine + dy * sine, dy * cosine - dx * sine), sides, strict=True):
+        # Boxes are held constant, so that the absolute value and the maximum may be those of jnp.
+        longer = side if least_side is None else jnp.maximum(side, jnp.asarray(least_side, side.dtype))
+        found &= 2 * jnp.abs(offset) < longer
+    return found
+
+
+def _check_near(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
+    del untouched
+    count = _check_points(given)
+    _check_targets(given)
+    _one_dimension(given)
+    _check_of_points(given, "radius", (count,), "one number")
+    return {}
+
+
+@_checks.checked(_check_near)
+def near(points: Array, targets: Array, *, radius: Array, where: Array | None = None) -> jax.Array:
+    """Which points are near the centers of which targets.
+
+    Args:
+      points: `[A, n]`, such as the centers of anchors, in any unit.
+      targets: boxes, `[..., M, 2n]`, low corner, then high corner, in the same unit.
+      radius: how near a center is on every axis, `[A]`, such as 2.5 strides; infinity for no limit.
+      where: which targets take part, boolean, `[..., M]`.
+
+    Returns:
+      Whether the center is nearer than that, boolean, `[..., A, M]`; False for padding.
+
+    Raises:
+      TypeError: if an array has a dtype that does not fit.
+      ValueError: if a shape does not fit.
+
+    Gradient:
+      None: booleans.
+    """
+    points, targets, radius = (lax.stop_gradient(x) for x in numerics.promote(points, targets, radius))
+    found = _taking_part(targets, where)[..., None, :]
+    for place, low, high in _axes(points, targets):
+        # Boxes are held constant, so that the absolute value may be that of jnp.
+        found &= jnp.abs(place - (low / 2 + high / 2)) < _of_points(radius, targets.ndim)
+    return found
+
+
 def _check_atss(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:
     del untouched
     anchors = given["anchors"] = _checks.laid_out("anchors", given["anchors"], _checks.BOXES)
@@ -108,21 +201,8 @@ def _check_atss(_: str, given: _checks.Given, untouched: _checks.Given) -> _chec
         )
     _check_targets(given)
     _checks.assert_one_dimension({"anchors": anchors, "targets": given["targets"]})
-    sizes = given["level_sizes"]
-    if not isinstance(sizes, Sequence) or not all(
-        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in sizes
-    ):
-        raise TypeError(
-            f"`level_sizes` is {sizes!r}, but it is the number of anchors of each level, one after the other. Write "
-            f"`level_sizes=[{len(anchors)}]` for one level."
-        )
-    if sum(sizes) != len(anchors):
-        raise ValueError(
-            f"`level_sizes` is {tuple(sizes)}, {sum(sizes)} in all, but there are {len(anchors)} anchors. Write "
-            f"`level_sizes=[{len(anchors)}]` for one level."
-        )
     return {
-        "level_sizes": tuple(int(size) for size in sizes),
+        "level_sizes": sizes_of_levels(given["level_sizes"], len(anchors)),
         "candidates": number("candidates", given["candidates"], 9),
     }
 
@@ -199,14 +279,18 @@ def _check_smallest(_: str, given: _checks.Given, untouched: _checks.Given) -> _
     count = _check_points(given)
     _check_targets(given)
     _one_dimension(given)
-    for name, shape, said in (("ranges", (count, 2), "least and greatest"), ("radius", (count,), "one number")):
-        array = given[name] = _checks.floats(name, given[name])
-        if array.shape != shape:
-            raise ValueError(
-                f"`{name}` has shape {array.shape}, but it is {shape}: {said} for each point. For the same everywhere "
-                f"write `jnp.broadcast_to({name}, {shape})`."
-            )
+    _check_of_points(given, "ranges", (count, 2), "least and greatest")
+    _check_of_points(given, "radius", (count,), "one number")
     return {}
+
+
+def _check_of_points(given: _checks.Given, name: str, shape: _checks.Shape, said: str) -> None:
+    array = given[name] = _checks.floats(name, given[name])
+    if array.shape != shape:
+        raise ValueError(
+            f"`{name}` has shape {array.shape}, but it is {shape}: {said} for each point. For the same everywhere "
+            f"write `jnp.broadcast_to({name}, {shape})`."
+        )
 
 
 @_checks.checked(_check_smallest)
@@ -245,13 +329,12 @@ def smallest_inside(
       Tian et al., 2019, https://arxiv.org/abs/1904.01355
     """
     points, targets, ranges, radius = (lax.stop_gradient(x) for x in numerics.promote(points, targets, ranges, radius))
-    fits = inside(points, targets, where=where)
+    fits = inside(points, targets, where=where) & near(points, targets, radius=radius)
     ((least, greatest),) = numerics.coordinates(ranges)
-    least, greatest, near = (_of_points(x, fits.ndim) for x in (least, greatest, radius))
-    # Boxes are held constant, so that absolute value and maximum may be those of jnp.
+    least, greatest = (_of_points(x, fits.ndim) for x in (least, greatest))
+    # Boxes are held constant, so that the maximum may be that of jnp.
     furthest, area = jnp.zeros((), points.dtype), jnp.ones((), points.dtype)
     for place, low, high in _axes(points, targets):
-        fits &= jnp.abs(place - (low / 2 + high / 2)) < near
         furthest = jnp.maximum(furthest, jnp.maximum(place - low, high - place))
         area = area * (high - low)
     fits &= (least < furthest) & (furthest < greatest)

@@ -68,7 +68,7 @@ def sim_ota(
     References:
       Ge et al., 2021, https://arxiv.org/abs/2107.08430
     """
-    costs, overlaps = (lax.stop_gradient(x) for x in numerics.promote(costs, overlaps))
+    costs, overlaps = (numerics.settled(lax.stop_gradient(x)) for x in numerics.promote(costs, overlaps))
     may = jnp.broadcast_to(jnp.asarray(allowed), costs.shape) & ~jnp.isnan(costs)
     if where is not None:
         may &= jnp.broadcast_to(where, (*costs.shape[:-2], costs.shape[-1]))[..., None, :]

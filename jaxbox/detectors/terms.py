@@ -38,6 +38,11 @@ def count_of(
     return jnp.maximum(groups * reductions.weighted_sum(ones, where=where, axis_name=axis_name), least)
 
 
+def sum_of(scores: jax.Array, *, axis_name: Names = None) -> jax.Array:
+    """The sum of scores, which are held constant, over all images of all devices, at least 1."""
+    return jnp.maximum(reductions.weighted_sum(scores, axis_name=axis_name), 1)
+
+
 def class_targets(logits: Array, targets: Targets, slots: Array) -> jax.Array:
     """1 for the class of the target of each prediction, and 0 for the others: all 0 for a prediction without one.
 
@@ -135,7 +140,7 @@ def quality_terms(
     Returns:
       `classes`, `l1` and `giou`, one value a layer, `[...]`.
     """
-    classes = class_loss(logits, class_targets(logits, targets, slots), _quality(predictions, targets, slots))
+    classes = class_loss(logits, class_targets(logits, targets, slots), held_quality(predictions, targets, slots))
     terms = {"classes": _summed(classes, count, axis_name)}
     return terms | box_terms(predictions, targets, slots, count, axis_name=axis_name)
 
@@ -185,7 +190,7 @@ def fine_terms(
     goals = coders.encode_fine(matching.take(targets.boxes, union, tail=1), references)
     places = coders.fractional_bin(goals, coders.fine_bins(sides.shape[-1]).astype(goals.dtype))
     entropies = losses.distribution_focal_loss(sides, jnp.broadcast_to(places, sides.shape[:-1]))
-    ious = _quality(predictions[:layers], targets, everywhere[:layers])
+    ious = held_quality(predictions[:layers], targets, everywhere[:layers])
     terms["fgl"] = _summed(ious * jnp.sum(entropies, axis=-1), union_count, axis_name)
     scores = lax.stop_gradient(jnp.max(jax.nn.sigmoid(logits[layers - 1]), axis=-1))
     weights = jnp.where(mask, ious, scores[None].astype(ious.dtype))[:-1, ..., None]
@@ -213,10 +218,27 @@ def weighted_total(terms: dict[str, jax.Array], weights: Mapping[str, float | Ar
     return numerics.total(jnp.asarray(weights[name], term.dtype) * jnp.sum(term) for name, term in terms.items())
 
 
-def _quality(predictions: Array, targets: Targets, slots: Array) -> jax.Array:
+def held_quality(predictions: Array, targets: Targets, slots: Array) -> jax.Array:
     """The IoU of each prediction with its target, held constant; 0 without one."""
     ious = similarity.iou(predictions, matching.take(targets.boxes, slots, tail=1))
     return lax.stop_gradient(jnp.where(slots < targets.where.shape[-1], ious, 0))
+
+
+def binary_entropies(logits: jax.Array, shares: jax.Array) -> jax.Array:
+    """The binary cross-entropy of probabilities against shares in `[0, 1]`, one value a logit, in `[0, inf)`."""
+    return shares * numerics.softplus(-logits) + (1 - shares) * numerics.softplus(logits)
+
+
+def side_entropies(
+    sides: jax.Array, goals: jax.Array, points: Array, strides: Array, matched: jax.Array, *, margin: float
+) -> jax.Array:
+    """The distribution focal loss of left, top, right and bottom, `[..., 4, bins]`, the mean over the four of them.
+
+    A side further away than the last bin counts as a margin before it, as in the original code.
+    """
+    distances = lax.stop_gradient(coders.encode_distances(goals, points, scale=strides))
+    distances = jnp.clip(distances, 0, sides.shape[-1] - 1 - margin)
+    return jnp.mean(losses.distribution_focal_loss(sides, distances, where=matched[..., None]), axis=-1)
 
 
 def _summed(values: jax.Array, count: Array, axis_name: Names) -> jax.Array:
