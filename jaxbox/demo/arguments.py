@@ -10,16 +10,21 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports an error in one line, without the usage, and knows its `flags`."""
+    """Reports an error in one line, without the usage, and knows its `flags`, and the one of each value."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401
         self.flags: list[str] = []
+        self.flag_of: dict[str, str] = {}
         super().__init__(**options)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:  # noqa: ANN401
         """Adds an argument."""
-        self.flags += [name for name in names if name.startswith("--")]
-        return super().add_argument(*names, **options)
+        flags = [name for name in names if name.startswith("--")]
+        self.flags += flags
+        action = super().add_argument(*names, **options)
+        if flags:
+            self.flag_of[action.dest] = flags[0]
+        return action
 
     def error(self, message: str) -> NoReturn:
         """Ends with status 2."""
@@ -55,6 +60,18 @@ def parse(words: Sequence[str], parser: Parser, commands: Mapping[str, Parser], 
     chosen.error(f"there is no option {wrong!r}{suggest(wrong, chosen.flags)}")
 
 
+def given(words: Sequence[str], parser: Parser) -> dict[str, Any]:
+    """What was typed for the options of a command, without the defaults of the others.
+
+    Args:
+      words: what was typed after the name of the command, and can be meant.
+      parser: of the command.
+    """
+    values = argparse.Namespace(**dict.fromkeys(parser.flag_of))  # a default takes no place that is taken
+    parser.parse_known_args(words, values)
+    return {name: value for name, value in vars(values).items() if name in parser.flag_of and value is not None}
+
+
 def suggest(wrong: str, known: Iterable[str]) -> str:
     """What to write instead of a name that is not known: the one that is close, if any is, and all there are."""
     names = {name.casefold().replace("_", "-"): name for name in known}
@@ -85,6 +102,17 @@ def weighted_loss(text: str) -> tuple[str, float]:
     return name, value
 
 
+def not_negative(text: str) -> float:
+    """Reads a number that is 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more; write 5, for example, or 0")
+    return value
+
+
 def whole(least: int, most: int, example: int) -> Callable[[str], int]:
     """Reads a whole number from `least` to `most`."""
 
@@ -97,6 +125,17 @@ def whole(least: int, most: int, example: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def share(text: str) -> float:
+    """Reads a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from 0 to 1; write 0.5, for example")
+    return value
 
 
 def folder(text: str) -> Path:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxbox import losses
+from jaxbox import _checks, losses
 
 SUFFIX = "_loss"
 
@@ -44,7 +44,16 @@ def public_losses() -> dict[str, Callable[..., jax.Array]]:
 
 
 def box_losses() -> dict[str, Callable[..., jax.Array]]:
-    """The losses that take two arrays of boxes and `where`, by name; options without a default are filled in."""
+    """The losses that take two arrays of upright boxes and `where`, by name; options without default are filled in."""
+    return _losses_of(_checks.COORDINATES, _checks.BOXES, _checks.PLANE)
+
+
+def turned_losses() -> dict[str, Callable[..., jax.Array]]:
+    """The same of turned boxes. A loss of coordinates is none of these: it does not know where an angle repeats."""
+    return _losses_of(_checks.TURNED)
+
+
+def _losses_of(*layouts: _checks.Layout) -> dict[str, Callable[..., jax.Array]]:
     offered = {}
     for name, function in public_losses().items():
         positional, required = [], []
@@ -53,7 +62,8 @@ def box_losses() -> dict[str, Callable[..., jax.Array]]:
                 positional.append(parameter.name)
             elif parameter.default is parameter.empty:
                 required.append(parameter.name)
-        if positional == ["predictions", "targets"] and set(required) <= set(OPTIONS):
+        is_one = _checks.layout_of_rows(function) in layouts and positional == ["predictions", "targets"]
+        if is_one and set(required) <= set(OPTIONS):
             offered[name] = functools.partial(function, **{option: OPTIONS[option] for option in required})
     return offered
 

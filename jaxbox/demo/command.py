@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jaxbox
-from jaxbox.demo import arguments, files, interrupts
+from jaxbox.demo import arguments, comparing, files, interrupts, refusals, resuming, use
 
-DEFAULT_LOSSES = (("l1", 5.0), ("giou", 2.0))  # the pair and the weights of DETR
+DETR = {"l1": 5.0, "giou": 2.0}  # its pair of losses and their weights
+TURNED = {"rotated_nwd": 2.0, "rotated_giou": 0.5}  # a distance and an overlap, as well
+DEFAULT_LOSSES = {"cells": DETR, "queries": DETR, "turned": TURNED}  # of each head
 PIPED_WIDTH = 1000  # columns where no terminal bounds them
-HEADS = "cells", "queries"  # of `heads.HEADS`
+HEADS = tuple(DEFAULT_LOSSES)  # of `heads.HEADS`
 FULL = {"steps": 800, "batch_size": 32, "test_images": 512}
 QUICK = {"steps": 200, "batch_size": 16, "test_images": 64}
 SIMULATED = ("iou", "giou", "diou", "ciou")  # the losses of the DIoU paper
@@ -38,10 +40,11 @@ def main(typed: Sequence[str] | None = None) -> int:
         interrupts.watch()
         prepare_output()
     parser, commands = make_parsers()
-    chosen = argparse.Namespace(started=time.perf_counter(), command=None, traceback=False)
+    words = sys.argv[1:] if typed is None else typed
+    chosen = argparse.Namespace(started=time.perf_counter(), command=None, traceback=False, words=words)
     try:
         try:
-            arguments.parse(sys.argv[1:] if typed is None else typed, parser, commands, chosen)
+            arguments.parse(words, parser, commands, chosen)
             if chosen.command is None:
                 parser.print_help()
             else:
@@ -117,7 +120,8 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
         prog="jaxbox",
         description="Bounding-box losses for JAX.",
         epilog="examples:\n  jaxbox train --loss ciou=2 --out runs/ciou\n"
-        "  jaxbox simulate --points 200\n  jaxbox losses",
+        "  jaxbox detect runs/ciou image.png\n  jaxbox evaluate runs/ciou folder\n"
+        "  jaxbox compare --losses giou ciou\n  jaxbox simulate --points 200\n  jaxbox losses",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"jaxbox {jaxbox.__version__}")
@@ -126,9 +130,9 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
 
     add = commands.add_parser(
         "train",
-        help="train a detector of handwritten digits under any sum of box losses",
-        description="Trains a detector of handwritten digits under any sum of box losses, measures it on held-out "
-        "digits, and writes pictures, metrics and parameters to a folder.",
+        help="train a detector of handwritten digits, or of your own boxes, under any sum of box losses",
+        description="Trains a detector of handwritten digits, or of what is in a folder of images, under any sum of "
+        "box losses, measures it on held-out images, and writes pictures, metrics and parameters to a folder.",
         epilog="example: jaxbox train --loss l1=5 --loss giou=2",
     )
     add.add_argument(
@@ -136,16 +140,48 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
         metavar="NAME",
         type=arguments.one_of(*HEADS),
         default=HEADS[0],
-        help="what predicts boxes: cells, those of a grid, whose duplicates are dropped; or queries, those of a small "
-        f"decoder, which are matched to the digits as in a DETR (default: {HEADS[0]})",
+        help="what predicts boxes: cells, those of a grid, whose duplicates are dropped; queries, those of a small "
+        "decoder, which are matched to the digits as in a DETR; or turned, cells that find digits turned by any angle, "
+        f"with boxes turned like them (default: {HEADS[0]})",
     )
     add.add_argument(
         "--loss",
         metavar="NAME[=WEIGHT]",
         type=arguments.weighted_loss,
         action="append",
-        help="a box loss and what it counts, 1 by default; repeat it for a sum (default: l1=5 and giou=2). "
-        "`jaxbox losses` lists the names; queries take l1 and giou",
+        help="a box loss and what it counts, 1 by default; repeat it for a sum (default: l1=5 and giou=2; turned: "
+        f"{' and '.join(f'{name}={weight:g}' for name, weight in TURNED.items())}). `jaxbox losses` "
+        "lists the names; queries take l1 and giou, turned takes those of turned boxes",
+    )
+    add.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=Path,
+        help="images with their boxes in COCO's layout, instead of digits: annotations.json, or train.json and "
+        "val.json, and images; with --head turned, boxes are the quads in 'segmentation'",
+    )
+    add.add_argument(
+        "--size",
+        metavar="N",
+        type=arguments.whole(32, 4096, 256),
+        help="with --data: pixels a side of the square that images are resized to (default: 256)",
+    )
+    add.add_argument(
+        "--stride",
+        metavar="N",
+        type=arguments.whole(2, 64, 8),
+        help="with --data: pixels a side of a cell, a power of two that divides the size (default: 8)",
+    )
+    add.add_argument(
+        "--width",
+        metavar="N",
+        type=arguments.whole(8, 2048, 64),
+        help="with --data: channels of the features, a multiple of 8 (default: 64)",
+    )
+    add.add_argument(
+        "--no-flip",
+        action="store_true",
+        help="with --data: keep left and right, as writing needs it",
     )
     add.add_argument(
         "--steps",
@@ -178,7 +214,51 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
         action="store_true",
         help=f"a first look: {QUICK['steps']} steps of {QUICK['batch_size']}, {QUICK['test_images']} test images",
     )
-    add.set_defaults(handler=train, complain=add.error)
+    add.add_argument(
+        "--dtype",
+        metavar="DTYPE",
+        type=arguments.one_of("float32", "bfloat16"),
+        default="float32",
+        help="what layers compute in, float32 or bfloat16; parameters and losses are float32 (default: float32)",
+    )
+    resuming.add_options(add)
+    add.set_defaults(handler=train, complain=add.error, parser=add)
+
+    add = commands.add_parser(
+        "digits",
+        help="write images of handwritten digits, with their boxes, to a folder",
+        description="Writes images of handwritten digits and their boxes to a folder in COCO's layout, which "
+        "`jaxbox train --data` takes.",
+        epilog="example: jaxbox digits --out runs/digits",
+    )
+    add.add_argument(
+        "--images",
+        metavar="N",
+        type=arguments.whole(1, 10**6, 100),
+        default=2000,
+        help="to train with (default: 2000)",
+    )
+    add.add_argument(
+        "--test-images",
+        metavar="N",
+        type=arguments.whole(1, 10**6, 100),
+        default=500,
+        help="of held-out digits (default: 500)",
+    )
+    add.add_argument("--rotated", action="store_true", help="digits that are turned by any angle, with quads")
+    add.add_argument(
+        "--seed", metavar="N", type=arguments.whole(0, 2**32 - 1, 0), default=0, help="of the images (default: 0)"
+    )
+    add.add_argument(
+        "--out",
+        metavar="DIR",
+        type=arguments.folder,
+        default="runs/digits",
+        help="for the files (default: runs/digits)",
+    )
+    add.set_defaults(handler=write_digits, complain=add.error)
+
+    use.add_parsers(commands)
 
     add = commands.add_parser(
         "simulate",
@@ -234,6 +314,8 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
     )
     add.add_argument("names", metavar="NAME", nargs="*", help="of a loss, with or without `_loss`")
     add.set_defaults(handler=show_losses, complain=add.error)
+
+    comparing.add_parser(commands)
     return parser, commands.choices
 
 
@@ -246,15 +328,21 @@ def train(chosen: argparse.Namespace) -> None:
     except ValueError as error:
         raise SystemExit(complain(f"jaxbox train: {error}.", 2)) from error
     is_first = processes.is_first(launch, os.environ)
-    check_folder(chosen, files.TRAINED, try_to_write=is_first)
+    resumes = chosen.resume is not None
+    begun = resuming.Begun(resuming.words_of(chosen), Path.cwd())
+    if resumes:
+        chosen, begun = resuming.what_began(chosen)
+    shape = shape_of(chosen)
+    refusals.check_folder(chosen, files.TRAINED, try_to_write=is_first)
+    resuming.check(chosen)
     if is_first:
         print("load     JAX and Flax, a few seconds", flush=True)
 
     from jaxbox.demo import catalogue
 
     losses: dict[str, float] = {}
-    known = catalogue.box_losses()
-    for name, weight in chosen.loss or DEFAULT_LOSSES:
+    known = catalogue.box_losses() | catalogue.turned_losses()
+    for name, weight in chosen.loss or DEFAULT_LOSSES[chosen.head].items():
         name = name.removesuffix(catalogue.SUFFIX)
         if name not in known:
             chosen.complain(f"argument --loss: there is no box loss {name!r}{arguments.suggest(name, known)}")
@@ -262,13 +350,15 @@ def train(chosen: argparse.Namespace) -> None:
 
     from jaxbox.demo import heads, run  # which takes seconds, before the others wait for this process
 
-    offered = heads.HEADS[chosen.head].losses
-    for name in losses:
-        if name not in offered:
-            chosen.complain(
-                f"argument --loss: --head {chosen.head} is not trained with {name!r}; write {' or '.join(offered)}, or "
-                "leave --head out"
-            )
+    refusals.require_offered(chosen, "--loss", losses)
+    contents = None
+    if chosen.data is not None:
+        from jaxbox.demo import folder
+
+        try:
+            contents = folder.read(chosen.data, turned=heads.HEADS[chosen.head].boxes == "turned")
+        except ValueError as error:
+            chosen.complain(f"argument --data: {error}")
     sizes = QUICK if chosen.quick else FULL
     settings = run.Settings(
         head=chosen.head,
@@ -278,15 +368,60 @@ def train(chosen: argparse.Namespace) -> None:
         test_images=sizes["test_images"],
         seed=chosen.seed,
         out=chosen.out,
+        data=chosen.data,
+        flips=not chosen.no_flip,
+        **shape,
+        save_every=(0 if chosen.data is None else resuming.SAVED) if chosen.save_every is None else chosen.save_every,
+        validate_every=chosen.validate_every,
+        tensorboard=chosen.tensorboard,
+        dtype=chosen.dtype,
     )
     with processes.joined(launch):
         processes.require_devices()
-        run.run(settings, chosen.started)
+        run.run(settings, chosen.started, begun, contents, resumes=resumes)
+
+
+def shape_of(chosen: argparse.Namespace) -> dict[str, int]:
+    """The size, stride and width of a detector of a folder. What cannot be meant ends with status 2."""
+    given = {name: getattr(chosen, name) for name in ("size", "stride", "width") if getattr(chosen, name) is not None}
+    if chosen.data is None:
+        for name in [*given, *(["no-flip"] if chosen.no_flip else [])]:
+            chosen.complain(f"argument --{name}: it comes with --data; write --data FOLDER, or leave it out")
+    shape = {"size": 256, "stride": 8, "width": 64} | given
+    size, stride = shape["size"], shape["stride"]
+    if stride & (stride - 1):
+        chosen.complain(f"argument --stride: {stride} is not a power of two; write 8, for example")
+    if size % stride:
+        chosen.complain(
+            f"argument --size: {size} is no multiple of the stride, {stride}; write {max(size // stride, 1) * stride}"
+        )
+    if shape["width"] % 8:
+        chosen.complain(f"argument --width: {shape['width']} is not a multiple of 8; write {shape['width'] // 8 * 8}")
+    return shape
+
+
+def write_digits(chosen: argparse.Namespace) -> None:
+    """Runs `jaxbox digits`."""
+    refusals.check_folder(chosen, files.DIGITS)
+    print("load     scikit-learn and its digits", flush=True)
+
+    from jaxbox.demo import export, processes
+
+    processes.require_devices()
+    export.run(
+        export.Settings(
+            images=chosen.images,
+            test_images=chosen.test_images,
+            rotated=chosen.rotated,
+            seed=chosen.seed,
+            out=chosen.out,
+        )
+    )
 
 
 def run_simulation(chosen: argparse.Namespace) -> None:
     """Runs `jaxbox simulate`."""
-    check_folder(chosen, files.SIMULATED)
+    refusals.check_folder(chosen, files.SIMULATED)
     print("load     JAX and the points of the published scatter", flush=True)
 
     from jaxbox.demo import catalogue, processes, simulate
@@ -317,19 +452,3 @@ def show_losses(chosen: argparse.Namespace) -> None:
             chosen.complain(f"there is no loss {name!r}{arguments.suggest(name, known)}")
     width, _ = shutil.get_terminal_size((PIPED_WIDTH, 0))
     print("\n".join(listing.in_full(name, width) for name in names) if names else listing.listing(width), end="")
-
-
-def check_folder(chosen: argparse.Namespace, leaves: files.Leaves, *, try_to_write: bool = True) -> None:
-    """Ends with status 2 if a run may not write to its folder."""
-    try:
-        files.check(chosen.out, leaves)
-        if try_to_write:
-            with files.workplace(chosen.out):
-                pass
-    except FileExistsError as error:
-        chosen.complain(f"argument --out: {error}")
-    except OSError as error:
-        chosen.complain(
-            f"argument --out: {files.shown(chosen.out)!r} cannot be written ({error.strerror}); write the name of "
-            "another folder, such as runs/train"
-        )

@@ -38,8 +38,14 @@ class Leaves(NamedTuple):
         return (self.record, *self.others)
 
 
-TRAINED = Leaves("jaxbox train", "metrics.json", ("detections.png", "curves.png", "parameters"))
+LOG, TENSORBOARD = "log.jsonl", "tensorboard"
+CHECKPOINTS = "checkpoints"  # in the folder of a run that is not finished
+TRAINED = Leaves("jaxbox train", "metrics.json", ("detections.png", "curves.png", "parameters", LOG, TENSORBOARD))
+DIGITS = Leaves("jaxbox digits", "digits.json", ("train.json", "val.json", "images"))
+DETECTED = Leaves("jaxbox detect", "detections.json", ())  # and a picture an image
+EVALUATED = Leaves("jaxbox evaluate", "evaluation.json", ())
 SIMULATED = Leaves("jaxbox simulate", "simulation.json", ("curves.png", "errors.png"))
+COMPARED = Leaves("jaxbox compare", "comparison.json", ("comparison.md", "comparison.png"))
 
 
 class Earlier(NamedTuple):

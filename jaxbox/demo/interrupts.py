@@ -3,12 +3,15 @@
 Python runs a signal handler of its own between two steps of the main thread, and that may be inside XLA for a minute.
 So the signals are blocked in every thread, and one thread waits for them. What the others write meanwhile cannot
 outlive them: this module takes their place in the same process, removes what is unfinished, and ends.
+
+Only where a training loop has made steps that it can save does a signal wait for it, and not for long.
 """
 
 import os
 import signal
 import sys
 import threading
+from typing import NoReturn
 
 SENTENCE = "jaxbox: {}; no half-written file is left."
 INTERRUPTED = SENTENCE.format("interrupted")
@@ -18,10 +21,14 @@ SENTENCES = {
     "SIGHUP": SENTENCE.format("ended, since the terminal was closed"),
 }
 UNFINISHED = ".unfinished-"  # how the name of a folder begins that goes with all that it holds
+PATIENCE = 30.0  # seconds that a signal waits for a training loop to save its steps
 
-lock = threading.Lock()  # who holds it is not interrupted: it protects `left`, and files that take their places
+lock = threading.Lock()  # who holds it is not interrupted: it protects what follows, and files that take their places
 watched = threading.Event()
 left: list[str] = []  # an unfinished folder, and the folders that were made to hold it, each after those it holds
+kept: list[tuple[int, str]] = []  # steps that are saved, and the command that goes on after them; the last one counts
+patient = threading.Event()  # set while a signal waits for `postpone`
+waiting: list[signal.Signals] = []  # the signal that does
 
 
 def watch() -> None:
@@ -42,9 +49,49 @@ def watch() -> None:
 def wait(signals: set[signal.Signals]) -> None:
     """Waits for one of the signals, and ends the process."""
     number = signal.Signals(signal.sigwait(signals))
+    with lock:
+        is_asked = patient.is_set()
+        if is_asked:
+            waiting.append(number)
+    if is_asked:
+        limit = threading.Timer(PATIENCE, leave, [number])
+        limit.daemon = True
+        limit.start()
+        number = signal.Signals(signal.sigwait(signals))  # who sends a second one does not want to wait
+    leave(number)
+
+
+def postpone(is_worth_it: bool) -> signal.Signals | None:
+    """Says whether a signal may wait from now on, until this is called again, instead of ending the process at once.
+
+    It waits for `PATIENCE` at most, and not for a second signal.
+
+    Args:
+      is_worth_it: whether this process has something that it can save.
+
+    Returns:
+      The signal that waits, for which the process must `leave`; None if there is none.
+    """
+    with lock:
+        (patient.set if is_worth_it else patient.clear)()
+        return waiting[0] if waiting else None
+
+
+def leave(number: signal.Signals, *, is_saved: bool = False) -> NoReturn:
+    """Ends this process for a signal, with its sentence.
+
+    Args:
+      number: the signal.
+      is_saved: whether all that was done has been saved before.
+    """
     lock.acquire()  # for good
+    sentence = SENTENCES[number.name]
+    if kept:
+        (step, command), (what, _, _) = kept[-1], sentence.partition(";")
+        where = f" after step {step}, which is saved; go on" if is_saved else f"; step {step} is saved: go on"
+        sentence = f"{what}{where} with `{command}`."
     # No destructor of a library runs, nor may another thread go on: XLA crashes if it is left while it compiles.
-    arguments = [str(128 + number), SENTENCES[number.name], *left]
+    arguments = [str(128 + number), sentence, *left]
     try:
         os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, *arguments])
     except OSError:  # Python has been uninstalled meanwhile
@@ -69,7 +116,7 @@ def remove_all() -> None:
     remove(folders)
 
 
-def end(status: str, sentence: str, *folders: str) -> None:
+def end(status: str, sentence: str, *folders: str) -> NoReturn:
     """Removes folders, says a sentence, and ends."""
     try:
         remove(list(folders))

@@ -61,6 +61,8 @@ def in_full(name: str, width: int) -> str:
     rows += [("paper", entry.paper)]
     if name in catalogue.box_losses():
         rows.append(("train", f"jaxbox train --loss {name}"))
+    if name in catalogue.turned_losses():
+        rows.append(("train", f"jaxbox train --head turned --loss {name}"))
     source = inspect.unwrap(function).__module__.replace(".", "/")
     rows.append(("docs", f"help(jaxbox.losses.{name}{catalogue.SUFFIX}) in Python; the code is in {source}.py"))
 

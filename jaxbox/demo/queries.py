@@ -1,8 +1,8 @@
-"""A small detector of a set: a decoder refines a few queries, each of which answers for one digit or for none.
+"""A small detector of a set: a decoder refines a few queries, each of which answers for one object or for none.
 
 After RT-DETR (https://arxiv.org/abs/2304.08069): the queries begin as the best cells of a grid, whose boxes are their
 first boxes, and every layer of the decoder corrects the boxes of the layer before. No duplicate is dropped afterwards:
-the matching of the loss lets a single query answer for a digit.
+the matching of the loss lets a single query answer for an object.
 """
 
 import jax
@@ -11,18 +11,17 @@ import numpy as np
 from flax import nnx
 
 from jaxbox import boxes, coders
-from jaxbox.demo import detector, digits
+from jaxbox.demo import detector
 
-CELLS = detector.GRID**2
-QUERIES = 12  # an image; three times the digits that one holds
 ATTENTION_HEADS = 4
 
 
 class Head(nnx.Module):
     """Vectors to class logits, and to boxes that are corrections of reference boxes."""
 
-    def __init__(self, rngs: nnx.Rngs, width: int) -> None:
-        self.classify = nnx.Linear(width, digits.CLASSES, bias_init=detector.RARE, rngs=rngs)
+    def __init__(self, rngs: nnx.Rngs, architecture: detector.Architecture) -> None:
+        width = architecture.width
+        self.classify = nnx.Linear(width, architecture.classes, bias_init=detector.RARE, rngs=rngs)
         self.hide = nnx.Linear(width, width, rngs=rngs)
         self.locate = nnx.Linear(width, 4, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
@@ -34,16 +33,17 @@ class Head(nnx.Module):
 class Layer(nnx.Module):
     """One layer of the decoder: queries look at each other, then at the image, then each thinks by itself."""
 
-    def __init__(self, rngs: nnx.Rngs, width: int) -> None:
+    def __init__(self, rngs: nnx.Rngs, architecture: detector.Architecture) -> None:
+        width, dtype = architecture.width, jnp.dtype(architecture.dtype)
         self.norm_of_self, self.norm_of_cross, self.norm_of_mlp, self.norm_of_head = (
-            nnx.LayerNorm(width, rngs=rngs) for _ in range(4)
+            nnx.LayerNorm(width, dtype=dtype, rngs=rngs) for _ in range(4)
         )
         self.attend_self, self.attend_cross = (
-            nnx.MultiHeadAttention(ATTENTION_HEADS, width, decode=False, rngs=rngs) for _ in range(2)
+            nnx.MultiHeadAttention(ATTENTION_HEADS, width, decode=False, dtype=dtype, rngs=rngs) for _ in range(2)
         )
-        self.widen = nnx.Linear(width, 2 * width, rngs=rngs)
-        self.narrow = nnx.Linear(2 * width, width, rngs=rngs)
-        self.head = Head(rngs, width)
+        self.widen = nnx.Linear(width, 2 * width, dtype=dtype, rngs=rngs)
+        self.narrow = nnx.Linear(2 * width, width, dtype=dtype, rngs=rngs)
+        self.head = Head(rngs, architecture)
 
     def __call__(
         self, x: jax.Array, places: jax.Array, features: jax.Array, keys: jax.Array, references: jax.Array
@@ -51,11 +51,11 @@ class Layer(nnx.Module):
         """Updates the queries and says what they have found.
 
         Args:
-          x: queries, `[batch, QUERIES, width]`.
+          x: queries, `[batch, queries, width]`.
           places: where they are, in vectors, likewise.
-          features: of the image, `[batch, CELLS, width]`.
+          features: of the image, `[batch, cells, width]`.
           keys: the features with their places.
-          references: the boxes of the layer before, `[batch, QUERIES, 4]`.
+          references: the boxes of the layer before, `[batch, queries, 4]`.
 
         Returns:
           Queries, class logits, and boxes.
@@ -70,32 +70,34 @@ class Layer(nnx.Module):
 class QueryDetector(nnx.Module):
     """Images to class logits and boxes, one of each a query: of the proposals, and of each layer of the decoder."""
 
-    def __init__(self, rngs: nnx.Rngs, width: int = 64) -> None:
-        self.backbone = detector.Backbone(rngs, width)
-        self.norm = nnx.LayerNorm(width, rngs=rngs)
-        self.propose = Head(rngs, width)
-        self.cell_places = nnx.Param(nnx.initializers.normal(0.5)(rngs.params(), (CELLS, width)))
-        self.hide_place = nnx.Linear(4, width, rngs=rngs)
-        self.place = nnx.Linear(width, width, rngs=rngs)
-        self.first = Layer(rngs, width)
-        self.second = Layer(rngs, width)
+    def __init__(self, rngs: nnx.Rngs, architecture: detector.Architecture) -> None:
+        self.architecture, width, dtype = architecture, architecture.width, jnp.dtype(architecture.dtype)
+        self.backbone = detector.Backbone(rngs, architecture)
+        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.propose = Head(rngs, architecture)
+        self.cell_places = nnx.Param(nnx.initializers.normal(0.5)(rngs.params(), (architecture.grid**2, width)))
+        self.hide_place = nnx.Linear(4, width, dtype=dtype, rngs=rngs)
+        self.place = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.first = Layer(rngs, architecture)
+        self.second = Layer(rngs, architecture)
 
     def __call__(self, images: jax.Array | np.ndarray) -> tuple[jax.Array, jax.Array]:
-        """Looks at images `[batch, CANVAS, CANVAS, 1]`.
+        """Looks at images `[batch, size, size, channels]`.
 
         Returns:
-          Class logits `[3, batch, QUERIES, CLASSES]` and boxes `[3, batch, QUERIES, 4]`, `xyxy` in units of the canvas
+          Class logits `[3, batch, queries, classes]` and boxes `[3, batch, queries, 4]`, `xyxy` in units of the canvas
           side: of the proposals, then of the layers.
         """
-        features = self.norm(jnp.reshape(self.backbone(images), (len(images), CELLS, -1)))
-        centers = detector.cell_centers()
-        typical = jnp.concatenate([centers, jnp.full_like(centers, detector.TYPICAL_SIDE)], axis=-1)
-        logits, found = self.propose(features, jnp.broadcast_to(boxes.cxcywh_to_xyxy(typical), (len(images), CELLS, 4)))
-        _, chosen = jax.lax.top_k(jnp.max(logits, axis=-1), QUERIES)
+        cells = self.architecture.grid**2
+        features = self.norm(jnp.reshape(self.backbone(images), (len(images), cells, -1)))
+        centers = detector.cell_centers(self.architecture.grid)
+        typical = jnp.concatenate([centers, jnp.full_like(centers, self.architecture.typical_side)], axis=-1)
+        logits, found = self.propose(features, jnp.broadcast_to(boxes.cxcywh_to_xyxy(typical), (len(images), cells, 4)))
+        _, chosen = jax.lax.top_k(jnp.max(logits, axis=-1), self.architecture.queries)
         x, logits, found = (jnp.take_along_axis(rows, chosen[..., None], axis=1) for rows in (features, logits, found))
 
         stages = [(logits, found)]
-        x, keys = jax.lax.stop_gradient(x), features + self.cell_places[...][None]
+        x, keys = jax.lax.stop_gradient(x), features + self.cell_places[...][None].astype(features.dtype)
         for layer in (self.first, self.second):
             references = jax.lax.stop_gradient(stages[-1][1])  # each layer learns its own correction
             places = self.place(nnx.relu(self.hide_place(boxes.xyxy_to_cxcywh(references))))
@@ -106,6 +108,6 @@ class QueryDetector(nnx.Module):
 
 
 def detect(model: QueryDetector, images: jax.Array | np.ndarray) -> detector.Detections:
-    """Finds the digits on images `[batch, CANVAS, CANVAS, 1]`: the best scores of the last layer."""
+    """What is on images `[batch, size, size, channels]`: the best scores of the last layer."""
     logits, found = model(images)
-    return detector.best(logits[-1], found[-1])
+    return detector.best(logits[-1], found[-1], model.architecture.candidates)

@@ -2,35 +2,32 @@
 
 import contextlib
 import dataclasses
-import io
+import functools
 import json
-import logging
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint
 import rich.box
 import rich.console
-import rich.progress
 import rich.table
 from flax import nnx
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from jaxbox import boxes, plots
-from jaxbox.demo import detector, digits, evaluation, files, heads, train
+from jaxbox import plots
+from jaxbox.demo import checkpoints, datasets, detector, files, folder, heads, loop, resuming, train
+from jaxbox.demo.scenes import Scenes
 
-METRICS, DETECTIONS, CURVES, PARAMETERS = files.TRAINED.names
-TEST_SEED = 2  # of the test images, which are the same for every run
-REPORT_EVERY = 10  # steps; reading a loss waits for the devices
+METRICS, DETECTIONS, CURVES, PARAMETERS, LOG, TENSORBOARD = files.TRAINED.names
 SHOWN = 12  # test images in the picture of detections
 RESERVE = 2**17  # bytes that the parameters take on the disk besides their own
 SURE = 0.5  # the lowest score in that picture
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "pycocotools")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn", "pillow", "pycocotools")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +39,18 @@ class Settings:
       losses: the weight of each box loss, by its name without `_loss`.
       steps: updates of the model.
       batch_size: images an update; rounded up to a multiple of the devices.
-      test_images: how many images of held-out digits to make.
+      test_images: how many images of held-out digits to make; a folder has its own.
       seed: of the initial parameters and of the training images.
       out: the folder for the files of the run.
+      data: the folder of images to train with; None for digits.
+      size: pixels a side of the canvas that these images are put on.
+      stride: pixels a side of a cell there.
+      width: channels of the features.
+      flips: whether left and right of these images may change places.
+      save_every: steps between checkpoints; 0 for none.
+      validate_every: steps between validations, of which the best model is kept; 0 for none.
+      tensorboard: whether the log is written for TensorBoard as well.
+      dtype: what most layers compute in.
     """
 
     head: str
@@ -54,9 +60,25 @@ class Settings:
     test_images: int
     seed: int
     out: Path
+    data: Path | None = None
+    size: int = 256
+    stride: int = 8
+    width: int = 64
+    flips: bool = True
+    save_every: int = 0
+    validate_every: int = 0
+    tensorboard: bool = False
+    dtype: str = "float32"
 
 
-def run(settings: Settings, started: float) -> None:
+def run(
+    settings: Settings,
+    started: float,
+    begun: resuming.Begun,
+    contents: folder.Folder | None = None,
+    *,
+    resumes: bool = False,
+) -> None:
     """Trains and evaluates a detector, writes the run to its folder, and prints the table.
 
     Several processes train together; then the first one does the rest, and the others are silent throughout.
@@ -64,9 +86,13 @@ def run(settings: Settings, started: float) -> None:
     Args:
       settings: what to do.
       started: when the command began, in seconds of `time.perf_counter`.
+      begun: the command, for who resumes the run.
+      contents: of the folder of images, if it is not trained with digits.
+      resumes: whether the run goes on from its last checkpoint.
 
     Raises:
       FloatingPointError: if the loss stops being finite.
+      OSError: if the checkpoint is damaged, or is not one of this run.
     """
     is_first = jax.process_index() == 0
     console = rich.console.Console(highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not is_first)
@@ -81,35 +107,55 @@ def run(settings: Settings, started: float) -> None:
                 f"batch    {settings.batch_size} images do not divide among {mesh.size} devices: {batch_size}"
             )
 
-        train_digits, test_digits = digits.train_and_test_digits()
-        console.print(
-            f"digits   {len(train_digits.labels)} to train with, {len(test_digits.labels)} others to test with"
-        )
-
         head = heads.HEADS[settings.head]
-        model = head.model(nnx.Rngs(settings.seed))
+        if contents is None:
+            data = datasets.of_digits(head, batch_size, settings.seed, settings.test_images)
+        else:
+            canvas = {"size": settings.size, "stride": settings.stride, "width": settings.width}
+            data = datasets.of_folder(head, contents, batch_size, settings.seed, flips=settings.flips, **canvas)
+        for line in data.told:
+            console.print(line)
+
+        architecture = dataclasses.replace(data.architecture, dtype=settings.dtype)
+        model = head.model(nnx.Rngs(settings.seed), architecture)
         size = sum(array.size for array in jax.tree.leaves(nnx.state(model, nnx.Param)))
         console.print(f"model    {size:,} parameters, head {settings.head}, on {describe(mesh)}")
 
         total = " + ".join(f"{weight:g} {name}" for name, weight in settings.losses.items())
         console.print(f"train    {settings.steps} steps of {batch_size} images; box loss {total}")
+        trained = loop.Loop(
+            model,
+            train.make_optimizer(model, settings.steps),
+            data.batches,
+            steps=settings.steps,
+            batch_size=batch_size,
+            console=console,
+            learning_rate=train.learning_rate(settings.steps),
+            save_every=settings.save_every,
+            validate=(lambda model: head.evaluate(*find_all(model, data.held_out))) if is_first else None,
+            validate_every=settings.validate_every,
+        )
+        if resumes:
+            trained.go_on(checkpoints.read_checkpoint(resuming.folder_of(settings.out), trained.like))
+            console.print(f"resume   after step {trained.first}")
+        if folder is not None:
+            trained.open_log(settings.out, folder, begun, for_tensorboard=settings.tensorboard)
         train_step = train.make_train_step(head.total_loss(settings.losses))
-        batches = digits.stream(train_digits, batch_size, settings.seed)
-        values = train.fit(model, train_step, batches, settings.steps, mesh)
         training_began = time.perf_counter()
-        curve = watch(values, settings.steps, batch_size, console)
+        trained.train(train.fit(model, train_step, trained.batches, settings.steps, mesh, trained.optimizer))
         training_ended = time.perf_counter()
         if folder is None:
             return
         train.bring_home(model)
+        validation = trained.keep_best()
+        curve = trained.close_log(folder)
 
-        console.print(f"test     {settings.test_images} images of held-out digits")
-        scenes = digits.compose(test_digits, settings.test_images, np.random.default_rng(TEST_SEED))
-        found = find(model, scenes)
-        metrics = evaluation.evaluate(found, scenes)
+        console.print(f"test     {data.tests}")
+        found, scenes = find_all(model, data.held_out)
+        metrics = head.evaluate(found, scenes)
 
         save(model, folder / PARAMETERS)
-        picture_of_detections(scenes, found).savefig(folder / DETECTIONS, dpi=150)
+        picture_of_detections(scenes, found, data.names).savefig(folder / DETECTIONS, dpi=150)
         picture_of_training(curve).savefig(folder / CURVES, dpi=150)
         seconds = {
             "before training": training_began - started,
@@ -118,69 +164,49 @@ def run(settings: Settings, started: float) -> None:
             "all": time.perf_counter() - started,
         }
         record = {
-            "settings": dataclasses.asdict(settings) | {"out": str(settings.out), "batch_size": batch_size},
+            "settings": dataclasses.asdict(settings)
+            | {"out": str(settings.out), "batch_size": batch_size}
+            | {"data": settings.data and str(settings.data)},
+            "architecture": dataclasses.asdict(architecture),
+            "classes": data.names,
             "metrics": metrics,
+            "validation": validation,
             "seconds": seconds,
             "device": describe(mesh),
             "versions": files.versions(PACKAGES),
             "curve": curve,
         }
         files.write_record(record, folder / METRICS)
-    console.print(
-        f"wrote    {', '.join((METRICS, DETECTIONS, CURVES, PARAMETERS + '/'))} in {files.shown(settings.out)}"
-    )
+    resuming.remove(resuming.folder_of(settings.out))
+    names = [METRICS, DETECTIONS, CURVES, LOG, f"{PARAMETERS}/", *([f"{TENSORBOARD}/"] if settings.tensorboard else [])]
+    console.print(f"wrote    {', '.join(names)} in {files.shown(settings.out)}")
     console.print(table(metrics, seconds["all"]))
 
 
-def watch(
-    values: Iterator[train.Values], steps: int, batch_size: int, console: rich.console.Console
-) -> dict[str, list[float]]:
-    """Trains by asking for the values, and shows how it goes: a bar on a terminal, ten lines elsewhere.
-
-    Args:
-      values: the losses of each step, from `train.fit`.
-      steps: how many there are.
-      batch_size: images a step.
-      console: where to show it.
-
-    Returns:
-      The losses of all steps, by name.
-
-    Raises:
-      FloatingPointError: if a loss is not finite.
-    """
-    progress = rich.progress.Progress(
-        rich.progress.TextColumn("        "),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s"),
-        rich.progress.TimeRemainingColumn(),
-        console=console,
-    )
-    history = []
-    began = time.perf_counter()
-    with progress if console.is_terminal else contextlib.nullcontext():
-        task = progress.add_task("", total=steps, loss="-", rate="-")
-        for step, losses in enumerate(values, start=1):
-            history.append(losses)
-            if step == 1:
-                jax.block_until_ready(losses)
-                began = time.perf_counter()  # without the compilation
-            elif step % REPORT_EVERY == 0 or step == steps:
-                loss = float(losses["loss"])
-                if not np.isfinite(loss):
-                    raise FloatingPointError(f"the loss is {loss} by step {step}; give the losses smaller weights")
-                rate = (step - 1) * batch_size / (time.perf_counter() - began)
-                progress.update(task, completed=step, loss=f"{loss:.3f}", rate=f"{rate:.0f}")
-                if not console.is_terminal and step * 10 // steps > (step - REPORT_EVERY) * 10 // steps:
-                    console.print(f"         step {step}/{steps}  loss {loss:.3f}  {rate:.0f} images/s")
-    return {name: [float(losses[name]) for losses in history] for name in history[0]}
-
-
-def find(model: nnx.Module, scenes: digits.Scenes) -> detector.Detections:
+def find(model: nnx.Module, scenes: Scenes) -> detector.Detections:
     """The detections of a model of any head on images, as NumPy arrays."""
     model.eval()
-    return jax.tree.map(np.asarray, nnx.jit(heads.head_of(model).detect)(model, scenes.images))
+    return jax.tree.map(np.asarray, compiled(heads.head_of(model).detect)(model, scenes.images))
+
+
+@functools.cache
+def compiled(detect: Callable[..., detector.Detections]) -> Callable[..., detector.Detections]:
+    """The jitted function of a head that detects, which is compiled once for each shape of images."""
+    return nnx.jit(detect)
+
+
+def find_all(model: nnx.Module, batches: Iterable[Scenes]) -> tuple[detector.Detections, Scenes]:
+    """The detections on batches of images, and their targets; of the images only those to show are kept."""
+    found, scenes, shown = [], [], 0
+    for batch in batches:
+        found.append(find(model, batch))
+        scenes.append(batch._replace(images=batch.images[: max(SHOWN - shown, 0)]))
+        shown += len(batch.images)
+    arrays: Any = map(np.concatenate, zip(*found, strict=True))
+    return (
+        detector.Detections(*arrays),
+        Scenes(*map(np.concatenate, zip(*scenes, strict=True))),
+    )
 
 
 def describe(mesh: Mesh) -> str:
@@ -201,22 +227,30 @@ def table(metrics: dict[str, float], seconds: float) -> rich.table.Table:
     return result
 
 
-def picture_of_detections(scenes: digits.Scenes, found: detector.Detections) -> Figure:
-    """Test images with their true boxes and the detections that score at least `SURE`."""
-    columns = 4
-    figure = Figure(figsize=(2.6 * columns, 2.75 * SHOWN / columns), layout="constrained")
-    panels = figure.subplots(SHOWN // columns, columns).ravel()
-    size = (digits.CANVAS, digits.CANVAS)
-    for i, ax in enumerate(panels):
-        plots.draw_image(scenes.images[i, ..., 0], ax=ax)
-        true, sure = scenes.valid[i], found.scores[i] >= SURE
-        targets = boxes.normalized_to_absolute(scenes.boxes[i][true], size)
-        predictions = boxes.normalized_to_absolute(found.boxes[i][sure], size)
-        plots.draw_targets(targets, scenes.classes[i][true], ax=ax)
-        plots.draw_predictions(predictions, found.classes[i][sure], found.scores[i][sure], ax=ax)
+def picture_of_detections(scenes: Scenes, found: detector.Detections, names: Sequence[str]) -> Figure:
+    """Test images with their true boxes and the detections that score at least `SURE`, by the names of classes."""
+    count = min(SHOWN, len(scenes.images))
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.75 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in panels[count:]:
+        ax.axis("off")
+    for i, ax in enumerate(panels[:count]):
+        image, true, sure = scenes.images[i], scenes.valid[i], found.scores[i] >= SURE
+        plots.draw_image(image[..., 0] if image.shape[-1] == 1 else image, ax=ax)
+        known, ours = (in_pixels(boxes, len(image)) for boxes in (scenes.boxes[i][true], found.boxes[i][sure]))
+        plots.draw_targets(known, [names[x] for x in scenes.classes[i][true]], ax=ax)
+        plots.draw_predictions(ours, [names[x] for x in found.classes[i][sure]], found.scores[i][sure], ax=ax)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False)
     return figure
+
+
+def in_pixels(found: jax.Array | np.ndarray, size: int) -> np.ndarray:
+    """Upright boxes `[n, 4]` or turned ones `[n, 5]` in pixels of a canvas whose side is `size`."""
+    numbers = np.asarray(found)
+    return np.concatenate([numbers[:, :4] * size, numbers[:, 4:]], axis=-1)
 
 
 def picture_of_training(curve: dict[str, list[float]]) -> Figure:
@@ -237,31 +271,15 @@ def save(model: nnx.Module, folder: Path) -> None:
     size = sum(array.nbytes for array in jax.tree.leaves(state))
     reserve.write_bytes(bytes(size + RESERVE))  # or it raises here
     reserve.unlink()
-    this = jax.process_index()
-    alone = orbax.checkpoint.options.MultiprocessingOptions(primary_host=this, active_processes={this})
-    checkpointer = orbax.checkpoint.StandardCheckpointer(multiprocessing_options=alone)
+    checkpointer = orbax.checkpoint.StandardCheckpointer(multiprocessing_options=checkpoints.alone())
     try:
-        with silence(), checkpointer:
+        with checkpoints.silence(), checkpointer:
             checkpointer.save(folder.absolute(), state)
     except Exception as error:  # of whatever kind: Orbax and what it writes with have many
-        raise OSError(f"the parameters cannot be written with Orbax: {said(error)}") from error
+        raise OSError(f"the parameters cannot be written with Orbax: {checkpoints.said(error)}") from error
 
 
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Keeps what threads log and print off standard error: each of Orbax's would print what it raises."""
-    disabled, hook = logging.root.manager.disable, sys.unraisablehook
-    logging.disable(logging.CRITICAL)
-    sys.unraisablehook = lambda _: None
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-        sys.unraisablehook = hook  # but if Orbax fails, threads of its own raise for a while after it
-    finally:
-        logging.disable(disabled)
-
-
-def load(out: str | Path) -> nnx.Module:
+def load(out: str | Path) -> heads.Model:
     """Reads the detector of a run back.
 
     Args:
@@ -272,7 +290,7 @@ def load(out: str | Path) -> nnx.Module:
 
     Raises:
       FileNotFoundError: if that is not the folder of a run.
-      ValueError: if its record names no head, or the parameters are not those of a detector with that head.
+      ValueError: if its record names no head or no architecture, or the parameters are not those of such a detector.
     """
     place = Path(out)
     for missing, kind in ((place, "folder"), (place / PARAMETERS, "folder"), (place / METRICS, "file")):
@@ -282,28 +300,23 @@ def load(out: str | Path) -> nnx.Module:
                 f"{PARAMETERS!r} and {METRICS!r}"
             )
     try:
-        head = heads.HEADS[json.loads((place / METRICS).read_text())["settings"]["head"]]
+        record = json.loads((place / METRICS).read_text())
+        head = heads.HEADS[record["settings"]["head"]]
+        architecture = detector.Architecture.of_record(record["architecture"])
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
-            f"{str(place / METRICS)!r} does not say which head the detector has, one of {', '.join(heads.HEADS)}; "
-            "another version of `jaxbox train` wrote it: train again"
+            f"{str(place / METRICS)!r} does not say which head the detector has, one of {', '.join(heads.HEADS)}, and "
+            "its architecture; another version of `jaxbox train` wrote it: train again"
         ) from error
-    graph, state = nnx.split(nnx.eval_shape(lambda: head.model(nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: head.model(nnx.Rngs(0), architecture)))
     try:
         with orbax.checkpoint.StandardCheckpointer() as checkpointer:
             stored = checkpointer.restore((place / PARAMETERS).absolute(), nnx.to_pure_dict(state))
     except Exception as error:  # of whatever kind, as in `save`
         raise ValueError(
             f"{str(place / PARAMETERS)!r} does not hold the parameters of a detector as `jaxbox train` writes them: "
-            f"{said(error)}"
+            f"{checkpoints.said(error)}"
         ) from error
     nnx.replace_by_pure_dict(state, stored)
-    return nnx.merge(graph, state)
-
-
-def said(error: BaseException) -> str:
-    """The first line of an error, by its first cause, which knows best."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    first_line, _, _ = str(error).partition("\n")
-    return first_line[:200].rstrip(". ") or type(error).__name__
+    model: Any = nnx.merge(graph, state)
+    return model

@@ -9,40 +9,51 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxbox import detectors
-from jaxbox.demo import detector, digits, queries
+from jaxbox import assigners, detectors, matching
+from jaxbox.demo import detector, queries, turned
+from jaxbox.demo.scenes import Scenes
 from jaxbox.reductions import weighted_mean
 
 PEAK_LEARNING_RATE = 6e-3
 
 Values = dict[str, jax.Array]
-TotalLoss = Callable[[Any, digits.Scenes], tuple[jax.Array, Values]]  # of a model and a batch; the values are scalars
-TrainStep = Callable[[nnx.Module, nnx.Optimizer, digits.Scenes], Values]
+TotalLoss = Callable[[Any, Scenes], tuple[jax.Array, Values]]  # of a model and a batch; the values are scalars
+TrainStep = Callable[[nnx.Module, nnx.Optimizer, Scenes], Values]
 
 
-def loss_of_cells(weighted_losses: list[tuple[float, Callable[..., jax.Array]]]) -> TotalLoss:
+def loss_of_cells(
+    weighted_losses: list[tuple[float, Callable[..., jax.Array]]],
+    slots_of: Callable[[Scenes, int], jax.Array] = detector.slots_of,
+    inside: Callable[..., jax.Array] = assigners.inside,
+) -> TotalLoss:
     """The whole loss of a detector that has a box a cell.
 
     Args:
       weighted_losses: pairs of a weight and a loss that is called as `loss(predictions, targets, where=mask)`.
+      slots_of: the slot of the true box that each cell answers for, from a batch and the cells along a side.
+      inside: which points lie in which boxes, `inside(points, boxes, where=mask)`.
 
     Returns:
       A function of model and batch; its values are `loss`, `box loss` and `class loss`.
     """
 
-    def total_loss(model: detector.Detector, batch: digits.Scenes) -> tuple[jax.Array, Values]:
+    def total_loss(model: detector.Detector | turned.TurnedDetector, batch: Scenes) -> tuple[jax.Array, Values]:
         logits, predictions = model(batch.images)
-        targets = detector.assign(batch)
+        grid = model.architecture.grid
+        slots = slots_of(batch, grid)
+        assigned, goals = slots < batch.boxes.shape[-2], matching.take(batch.boxes, slots)
 
         # The mean over the cells that answer for a box; the others, and the padding of the targets, count nothing.
         box_loss = jnp.zeros(())
         for weight, loss in weighted_losses:
-            values = loss(predictions, targets.boxes, where=targets.assigned)
-            box_loss += weight * weighted_mean(values, where=targets.assigned)
+            values = loss(predictions, goals, where=assigned)
+            box_loss += weight * weighted_mean(values, where=assigned)
 
-        truth = jax.nn.one_hot(targets.classes, digits.CLASSES)
-        class_losses = optax.losses.sigmoid_binary_cross_entropy(logits, truth)
-        class_loss = jnp.sum(class_losses) / jnp.maximum(jnp.sum(targets.assigned, dtype=jnp.float32), 1)
+        truth = jax.nn.one_hot(matching.take(batch.classes, slots, fill=-1), logits.shape[-1])
+        in_crowd = jnp.any(inside(detector.cell_centers(grid), batch.boxes, where=batch.crowd), axis=-1)
+        counts = (assigned | ~in_crowd)[..., None]
+        class_losses = jnp.where(counts, optax.losses.sigmoid_binary_cross_entropy(logits, truth), 0)
+        class_loss = jnp.sum(class_losses) / jnp.maximum(jnp.sum(assigned, dtype=jnp.float32), 1)
 
         loss = box_loss + class_loss
         return loss, {"loss": loss, "box loss": box_loss, "class loss": class_loss}
@@ -51,7 +62,7 @@ def loss_of_cells(weighted_losses: list[tuple[float, Callable[..., jax.Array]]])
 
 
 def loss_of_queries(l1_weight: float, giou_weight: float) -> TotalLoss:
-    """The whole loss of a detector that has a box a query: that of RT-DETR, which matches them to the digits.
+    """The whole loss of a detector that has a box a query: that of RT-DETR, which matches them to the objects.
 
     Args:
       l1_weight: of the L1 of centers and sides.
@@ -61,7 +72,7 @@ def loss_of_queries(l1_weight: float, giou_weight: float) -> TotalLoss:
       A function of model and batch; its values are `loss`, `box loss` and `class loss`, sums over the layers.
     """
 
-    def total_loss(model: queries.QueryDetector, batch: digits.Scenes) -> tuple[jax.Array, Values]:
+    def total_loss(model: queries.QueryDetector, batch: Scenes) -> tuple[jax.Array, Values]:
         logits, predictions = model(batch.images)
         targets = detectors.Targets(batch.boxes, batch.classes, batch.valid)
         loss, terms = detectors.rt_detr_loss(logits, predictions, targets, l1_weight=l1_weight, giou_weight=giou_weight)
@@ -82,7 +93,7 @@ def make_train_step(total_loss: TotalLoss) -> TrainStep:
     """
 
     @nnx.jit
-    def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: digits.Scenes) -> Values:
+    def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Scenes) -> Values:
         gradients, values = nnx.grad(total_loss, has_aux=True)(model, batch)
         optimizer.update(model, gradients)
         return values
@@ -90,43 +101,55 @@ def make_train_step(total_loss: TotalLoss) -> TrainStep:
     return train_step
 
 
+def learning_rate(steps: int) -> optax.Schedule:
+    """The learning rate of each step: it rises for a tenth of the steps, then falls to 0 along a cosine."""
+    return optax.warmup_cosine_decay_schedule(0.0, PEAK_LEARNING_RATE, max(steps // 10, 1), max(steps, 2))
+
+
 def make_optimizer(model: nnx.Module, steps: int) -> nnx.Optimizer:
-    """AdamW with a learning rate that rises for a tenth of the steps, then falls to 0 along a cosine."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, PEAK_LEARNING_RATE, max(steps // 10, 1), max(steps, 2))
-    transform = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(schedule, weight_decay=1e-3))
+    """AdamW with the learning rate of so many steps."""
+    transform = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(learning_rate(steps), weight_decay=1e-3))
     return nnx.Optimizer(model, transform, wrt=nnx.Param)
 
 
 def fit(
-    model: nnx.Module, train_step: TrainStep, batches: Iterable[digits.Scenes], steps: int, mesh: Mesh
+    model: nnx.Module,
+    train_step: TrainStep,
+    batches: Iterable[Scenes],
+    steps: int,
+    mesh: Mesh,
+    optimizer: nnx.Optimizer | None = None,
 ) -> Iterator[Values]:
     """Trains a model in place, a step at each value asked for.
 
     Args:
       model: a detector, of any head.
       train_step: from `make_train_step`.
-      batches: at least as many as `steps`; their size is a multiple of the devices.
+      batches: at least as many as steps are left, of which this process has its part; their size is a multiple of the
+        devices.
       steps: how long the learning rate takes to reach 0.
       mesh: the devices, along one axis.
+      optimizer: from `make_optimizer`, which has made some of the steps; by default a new one.
 
     Yields:
-      The losses of each step, still being computed: they wait when they are read.
+      The losses of each step that is left, still being computed: they wait when they are read.
     """
-    optimizer = make_optimizer(model, steps)
+    optimizer = optimizer or make_optimizer(model, steps)
+    made = int(optimizer.step[...])
     replicate(model, mesh)
     replicate(optimizer, mesh)
     model.train()
-    for _, batch in zip(range(steps), batches, strict=False):
+    for _, batch in zip(range(made, steps), batches, strict=False):
         yield train_step(model, optimizer, shard(batch, mesh))
 
 
-def shard(batch: digits.Scenes, mesh: Mesh) -> digits.Scenes:
+def shard(batch: Scenes, mesh: Mesh) -> Scenes:
     """Splits the first axis of every array of a batch among the devices, which must divide it.
 
-    Every process has the whole batch, and puts the parts of its own devices there.
+    Every process has a part of the batch, for its own devices; the parts follow each other in the order of processes.
     """
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    return jax.tree.map(lambda array: jax.make_array_from_callback(array.shape, sharding, array.__getitem__), batch)
+    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), batch)
 
 
 def replicate(module: nnx.Module | nnx.Optimizer, mesh: Mesh) -> None:
