@@ -8,7 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxbox import assigners, boxes, coders, costs, losses, matching, reductions, similarity, suppression
+from jaxbox import (
+    assigners,
+    boxes,
+    coders,
+    costs,
+    gaussian,
+    losses,
+    matching,
+    reductions,
+    rotated,
+    similarity,
+    suppression,
+)
 from tests import cases
 
 OPTIONS = {
@@ -17,13 +29,18 @@ OPTIONS = {
     "mpdiou_loss": {"image_size": (3.0, 4.0)},
     "nwd": {"constant": 2.0},
     "nwd_loss": {"constant": 2.0},
+    "rotated_nwd_loss": {"constant": 2.0},
 }
 OF_ONE_SET = {  # what these take beside their boxes
     "absolute_to_normalized": {"image_size": (3.0, 4.0)},
     "clip": {"window": np.array([-1.0, -1, 1, 1])},
     "check": {"window": np.array([-9.0, -9, 9, 9])},
+    "flip_horizontally": {"image_size": (3.0, 4.0)},
+    "flip_vertically": {"image_size": (3.0, 4.0)},
     "normalized_to_absolute": {"image_size": (3.0, 4.0)},
+    "resize": {"image_size": (3.0, 4.0), "new_size": (6.0, 2.0)},
     "scale": {"factor": 1.5},
+    "translate": {"offset": (1.0, -2.0)},
 }
 ARE_CLASSES = {"Intervals", "Assignment", "Kept"}
 
@@ -61,11 +78,14 @@ class Call:
 
 
 BOX, NUMBER = (None, 4), (None,)
+TURNED, SOLID = (None, 5), (None, 7)
 
 
 def of_pairs(module, name):
     function = functools.partial(getattr(module, name), **OPTIONS.get(name, {}))
-    return Call(f"{module.__name__.split('.')[-1]}.{name}", function, (BOX, BOX))
+    lengths = getattr(module, name).check.layout.lengths
+    shape = BOX if len(lengths) != 1 else (None, *lengths)
+    return Call(f"{module.__name__.split('.')[-1]}.{name}", function, (shape, shape))
 
 
 def of_set(name):
@@ -101,16 +121,48 @@ CODERS = [
     Call("coders.decode_deltas", coders.decode_deltas, (BOX, BOX)),
     Call("coders.encode_distances", coders.encode_distances, (BOX, POINT)),
     Call("coders.decode_distances", coders.decode_distances, (BOX, POINT)),
+    Call("coders.encode_rotated_distances", coders.encode_rotated_distances, (TURNED, POINT)),
+    Call("coders.decode_rotated_distances", coders.decode_rotated_distances, (BOX, NUMBER, POINT)),
     Call("coders.encode_fine", coders.encode_fine, (BOX, BOX)),
     Call("coders.decode_fine", coders.decode_fine, (BOX, BOX)),
     Call("coders.encode_grid", functools.partial(coders.encode_grid, scale=8.0), (BOX, POINT)),
     Call("coders.decode_grid", functools.partial(coders.decode_grid, scale=8.0), (BOX, POINT)),
     Call("coders.decode_yolo", functools.partial(coders.decode_yolo, stride=8.0), (BOX, POINT, POINT)),
     Call("coders.decode_yolov5", functools.partial(coders.decode_yolov5, stride=8.0), (BOX, POINT, POINT)),
+    Call("coders.encode_rotated_deltas", coders.encode_rotated_deltas, (TURNED, TURNED)),
+    Call("coders.decode_rotated_deltas", coders.decode_rotated_deltas, (TURNED, TURNED)),
+    Call("coders.encode_phases", coders.encode_phases, (NUMBER,)),
+    Call("coders.decode_phases", coders.decode_phases, ((None, 3),)),
     Call("coders.expected_bin", coders.expected_bin, (LOGITS,)),
     Call("coders.expected_bin, of values", lambda x: coders.expected_bin(x, np.arange(9, dtype=np.float32)), (LOGITS,)),
     Call("coders.fractional_bin", lambda x: coders.fractional_bin(x, np.arange(4, dtype=np.float32)), (NUMBER,)),
 ]
+OF_TURNED = {
+    "from_corners": (None, 4, 2),
+    "from_polygon": (None, 6, 2),
+    "from_xyxy": BOX,
+    "from_kitti": SOLID,
+    "to_kitti": SOLID,
+    "from_nuscenes": (None, 10),
+    "to_nuscenes": SOLID,
+}
+MOVES = {name: OF_ONE_SET[name] for name in ("flip_horizontally", "flip_vertically", "translate")}
+MOVES |= {"resize": {"factor": 1.5}}
+ROTATED = [
+    Call(
+        f"rotated.{name}",
+        functools.partial(getattr(rotated, name), **MOVES.get(name, {})),
+        (OF_TURNED.get(name, TURNED),),
+    )
+    for name in rotated.__all__
+]
+
+
+def masked_polygon(points):
+    return rotated.from_polygon(points, where=jnp.asarray(points)[..., 0] > 1)
+
+
+ROTATED += [Call("rotated.from_polygon, masked", masked_polygon, ((None, 6, 2),))]
 WITHOUT_ARRAYS = {"coders.fine_bins", "coders.grid_points"}  # what only makes some
 COSTS = [
     Call("costs.box_costs", costs.box_costs, (BOX, BOX), is_matrix=True),
@@ -123,6 +175,11 @@ MATRICES = [
     Call("similarity.pairwise", similarity.pairwise(similarity.giou), (BOX, BOX), is_matrix=True),
     Call("similarity.pairwise, masked", masked_matrix, (BOX, BOX), is_matrix=True),
     Call("similarity.pairwise, of images", similarity.pairwise(similarity.giou), ((None, 200, 4), (None, 128, 4))),
+    Call(
+        "similarity.pairwise, of rows that all images share",
+        functools.partial(similarity.pairwise(similarity.giou), cases.random_boxes(7, seed=5)),
+        ((None, 5, 4),),
+    ),
     Call(
         "similarity.pairwise, of a loss",
         similarity.pairwise(functools.partial(losses.smooth_l1_loss, beta=0.1)),
@@ -185,14 +242,13 @@ def keep_one(*arrays, **options):
     return assigners.task_aligned(*arrays, keep=1, **options)
 
 
-RANGES, RADIUS = np.float32([[0, 9]] * 9), np.float32([9] * 9)
-
-
 TARGETS, SCORES = (None, 5, 4), (None, 9, 3)
 DENSE = [
     Call(name, called, shapes, has_gradient=False)
     for name, called, shapes in [
         ("assigners.inside", functools.partial(assigners.inside, POINTS), (TARGETS,)),
+        ("assigners.rotated_inside", functools.partial(assigners.rotated_inside, POINTS), ((None, 5, 5),)),
+        ("assigners.near", functools.partial(assigners.near, POINTS, radius=POINTS[:, 0] * 0 + 2), (TARGETS,)),
         ("assigners.atss", functools.partial(assigners.atss, ANCHORS, level_sizes=(5, 4), candidates=2), (TARGETS,)),
         (
             "assigners.smallest_inside",
@@ -215,6 +271,15 @@ DENSE = [
             ((None, 9, 4),),
         ),
         (
+            "suppression.nms, of turned boxes",
+            lambda boxes: (
+                suppression.nms(
+                    boxes, first(boxes), threshold=0.2, outputs=4, similarity=similarity.rotated_iou
+                ).indices
+            ),
+            ((None, 9, 5),),
+        ),
+        (
             "suppression.soft_nms",
             lambda boxes: suppression.soft_nms(boxes, first(boxes), outputs=4).scores,
             ((None, 9, 4),),
@@ -227,8 +292,11 @@ CALLS = [
     *OF_DISTRIBUTIONS,
     *OF_CLASSES,
     *(of_pairs(similarity, name) for name in similarity.__all__ if name not in SPECIAL),
+    *(of_pairs(gaussian, name) for name in gaussian.__all__ if name != "mean_and_covariance"),
+    Call("gaussian.mean_and_covariance", lambda boxes: gaussian.mean_and_covariance(boxes)[1], (TURNED,)),
     *MATRICES,
     *(of_set(name) for name in boxes.__all__ if name not in ARE_CLASSES),
+    *ROTATED,
     *CODERS,
     *COSTS,
     *REDUCTIONS,

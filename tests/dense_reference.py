@@ -10,11 +10,11 @@ def iou(a, b):
     return shared / union if union > 0 else 0.0
 
 
-def greedy(boxes, scores, threshold, outputs, classes, where):
+def greedy(boxes, scores, threshold, outputs, classes, where, overlap=iou):
     """Non-maximum suppression: the places of what is kept, then N."""
     kept = []
     for i in np.argsort(-scores, kind="stable"):
-        if where[i] and all(classes[i] != classes[j] or iou(boxes[i], boxes[j]) <= threshold for j in kept):
+        if where[i] and all(classes[i] != classes[j] or overlap(boxes[i], boxes[j]) <= threshold for j in kept):
             kept.append(int(i))
     return (kept + [len(scores)] * outputs)[:outputs]
 

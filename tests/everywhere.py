@@ -67,7 +67,7 @@ WAYS = {
 IN_GATHERS = {
     "matching": ["threshold_assignment", "rescue_targets", "majority", "take"],
     "assigners": ["atss", "smallest_inside", "task_aligned", "task_aligned, one kept", "task_aligned_tood", "sim_ota"],
-    "suppression": ["nms", "soft_nms"],
+    "suppression": ["nms", "nms, of turned boxes", "soft_nms"],
 }
 NEED_FOR_EXPLICIT_AXES = {
     "boxes.check": (0, 8),

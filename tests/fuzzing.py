@@ -35,10 +35,43 @@ def pairs_from(data):
     return pairs[:, 0].reshape(-1, 4), pairs[:, 1].reshape(-1, 4)
 
 
+def turned_pairs_from(data, n, largest):
+    """Turned boxes, or solids for n = 3, from raw bytes: any float32 up to `largest`, sides of 0 or at least 1e-15.
+
+    The data also pick how a prediction lies to its target: free, equal, moved, turned, of other sides, by a side beside
+    it, or without a side.
+    """
+    width = 2 * n + 1
+    words = np.frombuffer(data[: len(data) // (8 * width + 4) * (8 * width + 4)], np.uint32).reshape(-1, 2 * width + 1)
+    exponents = (words[:, :-1] >> 23 & 0xFF) % (127 + 50)
+    numbers = (words[:, :-1] & 0x807FFFFF | exponents << 23).view(np.float32).clip(-largest, largest)
+    predictions, targets = np.split(numbers, 2, axis=-1)
+    targets, predictions = targets.copy(), predictions.copy()
+    for boxes in (predictions, targets):
+        boxes[:, -1] = boxes[:, -1].clip(-1e10, 1e10)
+        sides = boxes[:, n : 2 * n] = np.where(
+            words[:, -1:] & 256 > 0, np.abs(boxes[:, n : 2 * n]), boxes[:, n : 2 * n]
+        )
+        boxes[:, n : 2 * n][np.abs(sides) < 1e-15] = 0
+    relation = words[:, -1] % RELATIONS
+    centers, sides, angles = slice(0, n), slice(n, 2 * n), slice(2 * n, None)
+    same = {1: [centers, sides, angles], 2: [sides, angles], 3: [centers, sides], 4: [centers, angles], 5: [angles]}
+    for choice, columns in same.items():
+        for column in columns:
+            predictions[relation == choice, column] = targets[relation == choice, column]
+    beside = relation == 6  # along the first side of an upright target
+    targets[beside, -1] = predictions[beside, -1] = 0
+    predictions[beside, 1:n] = targets[beside, 1:n]
+    predictions[beside, 0] = targets[beside, 0] + (targets[beside, n] + predictions[beside, n]) / 2
+    targets[relation == 7, n] = 0
+    return predictions.clip(-largest, largest), targets
+
+
 def examples(count):
-    """Gives a test at least so many `pairs`, as predictions and targets, `PAIRS_AN_EXAMPLE` at a time."""
+    """Gives a test the `data` of at least so many pairs of upright boxes, `PAIRS_AN_EXAMPLE` at a time."""
     size = PAIR_BYTES * PAIRS_AN_EXAMPLE
-    given = hypothesis.given(pairs=st.binary(min_size=size, max_size=size).map(pairs_from))
+    raw = st.binary(min_size=size, max_size=size).map(lambda data: np.frombuffer(data, np.uint8))  # shown in a line
+    given = hypothesis.given(data=raw)
     quiet = [  # of the size of an example, which is a batch of pairs
         hypothesis.HealthCheck.too_slow,
         hypothesis.HealthCheck.data_too_large,

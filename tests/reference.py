@@ -174,6 +174,11 @@ def alpha_ciou(a, b, alpha=3.0, held=None):
     return alpha_diou(a, b, alpha) - (beta * aspect(a, b)) ** alpha
 
 
+def mgiou(a, b):
+    (low_a, high_a), (low_b, high_b) = corners(a), corners(b)
+    return np.mean((np.minimum(high_a, high_b) - np.maximum(low_a, low_b)) / hull_sides(a, b), axis=-1)
+
+
 def mpdiou(a, b, image_size):
     (low_a, high_a), (low_b, high_b) = corners(a), corners(b)
     distances = squared_length(low_a - low_b) + squared_length(high_a - high_b)
@@ -240,6 +245,10 @@ powerful_iou_loss = one_minus(powerful_iou)
 nwd_loss = one_minus(nwd)
 
 
+def mgiou_loss(predictions, targets):
+    return (1 - mgiou(predictions, targets)) / 2
+
+
 def log_iou_loss(predictions, targets, floor=1e-6):
     return -np.log(np.maximum(iou(predictions, targets), floor))
 
@@ -297,3 +306,12 @@ def distribution_focal_loss(logits, targets):
     of_left = np.take_along_axis(log_probabilities, left[..., None], axis=-1)[..., 0]
     of_right = np.take_along_axis(log_probabilities, left[..., None] + 1, axis=-1)[..., 0]
     return -(left + 1 - targets) * of_left - (targets - left) * of_right
+
+
+def gcd_loss(predictions, targets, floor=1e-6):
+    """For sides above the floor."""
+    offset, own, other = center(predictions) - center(targets), sides(predictions), sides(targets)
+    assert np.min(own) > floor * np.max(np.abs(offset))
+    of_centers = squared_length(offset / own) + squared_length(offset / other)
+    of_sides = squared_length((own - other) / other) + squared_length((own - other) / own)
+    return 1 - np.exp(-np.sqrt((of_centers + of_sides / 4) / 2))

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from jaxbox import boxes, losses
-from tests import reference
+from tests import gaussian_reference, reference, rotated_reference
+from tests.shapes import SOLIDS, TURNED, UPRIGHT, Shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Row:
     """What the tests know of a loss.
 
     The flags from `has_a_unit` on weaken one test each, and what they hold is the reason. `upper_if_flipped` is the
-    range of a loss whose docstring gives flipped boxes another one.
+    range of a loss whose docstring gives flipped boxes another one, and `shape` tells what it takes.
     """
 
     loss: Callable[..., jax.Array]
@@ -39,6 +40,9 @@ class Row:
     has_a_unit: str = ""
     may_climb: str = ""
     reaches_the_target_only_from: tuple[Callable[..., np.ndarray], str] | None = None
+    averages_axes: str = ""
+    ties: str = ""
+    shape: Shape = UPRIGHT
 
     @property
     def name(self) -> str:
@@ -121,6 +125,7 @@ LOSSES = [
         holds_predictions=True,
         may_climb=WEIGHT_IS_HELD,
     ),
+    Row(losses.mgiou_loss, reference.mgiou_loss, 1, averages_axes="an axis that is flipped counts as one with a gap"),
     Row(
         losses.mpdiou_loss,
         reference.mpdiou_loss,
@@ -157,15 +162,48 @@ LOSSES = [
         reaches_the_target_only_from=(near_edges, "its weight makes the loss fall again far from the target"),
     ),
     Row(losses.nwd_loss, reference.nwd_loss, 1, {"constant": 2.0}, has_a_unit="its constant is a length"),
+    Row(losses.gcd_loss, reference.gcd_loss, 1),
 ]
 
 
-def rows(wanted=bool):
-    return pytest.mark.parametrize("row", [row for row in LOSSES if wanted(row)], ids=lambda row: row.name)
+SMALLEST = "where two rectangles around both are the smallest its gradient jumps, and rounding decides"
+CROSSING = "where edges of nearly one direction cross, rounding decides how much of them counts"
+turned_row = partial(Row, upper=1, dimensions=(2,), shape=TURNED)
+solid_row = partial(Row, upper=1, dimensions=(3,), shape=SOLIDS)
+OF_TURNED_BOXES = [
+    turned_row(losses.rotated_iou_loss, rotated_reference.rotated_iou_loss, ties=CROSSING),
+    turned_row(losses.rotated_giou_loss, rotated_reference.rotated_giou_loss, upper=2, ties=SMALLEST),
+    turned_row(losses.rotated_diou_loss, rotated_reference.rotated_diou_loss, upper=2, ties=SMALLEST),
+    turned_row(losses.rotated_mgiou_loss, rotated_reference.rotated_mgiou_loss),
+    solid_row(losses.solid_iou_loss, rotated_reference.solid_iou_loss, ties=CROSSING),
+    solid_row(losses.solid_giou_loss, rotated_reference.solid_giou_loss, upper=2, ties=SMALLEST),
+    solid_row(losses.solid_diou_loss, rotated_reference.solid_diou_loss, upper=2, ties=SMALLEST),
+    solid_row(losses.solid_mgiou_loss, rotated_reference.solid_mgiou_loss),
+    turned_row(losses.gwd_loss, gaussian_reference.gwd_loss),
+    turned_row(losses.kld_loss, gaussian_reference.kld_loss),
+    turned_row(losses.reverse_kld_loss, gaussian_reference.reverse_kld_loss),
+    turned_row(losses.jeffreys_loss, gaussian_reference.jeffreys_loss),
+    turned_row(losses.bhattacharyya_loss, gaussian_reference.bhattacharyya_loss),
+    turned_row(losses.probiou_loss, gaussian_reference.probiou_loss),
+    turned_row(losses.kfiou_loss, gaussian_reference.kfiou_loss),
+    turned_row(
+        losses.rotated_nwd_loss,
+        gaussian_reference.rotated_nwd_loss,
+        options={"constant": 2.0},
+        has_a_unit="its constant is a length",
+    ),
+    turned_row(losses.angle_loss, gaussian_reference.angle_loss, holds_targets=True),
+]
+EVERY = [*LOSSES, *OF_TURNED_BOXES]
 
 
-every_loss = rows()
-every_loss_without_a_unit = rows(lambda row: not row.has_a_unit)
+def rows(wanted=bool, of=LOSSES):
+    return pytest.mark.parametrize("row", [row for row in of if wanted(row)], ids=lambda row: row.name)
+
+
+every_upright_loss = rows()
+every_loss = rows(of=EVERY)
+every_loss_without_a_unit = rows(lambda row: not row.has_a_unit, of=EVERY)
 in_both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 # Their arguments are not two arrays of boxes; tests/test_distributions.py has them.

@@ -18,10 +18,12 @@ from jaxbox import (
     coders,
     costs,
     detectors,
+    gaussian,
     losses,
     matching,
     numerics,
     reductions,
+    rotated,
     similarity,
     suppression,
 )
@@ -103,14 +105,15 @@ def test_custom_derivatives_are_only_in_numerics():
     assert {module_of(path) for path in SOURCES if re.search(r"custom_[jv][vj]p", path.read_text())} == {"numerics"}
 
 
-CORE_MODULES = [assigners, boxes, coders, costs, losses, matching, numerics, reductions, similarity, suppression]
+CORE_MODULES = [assigners, boxes, coders, costs, gaussian, losses, matching, numerics, reductions, rotated, similarity]
+CORE_MODULES += [suppression]
 DOCUMENTED = [*CORE_MODULES, detectors]
 CORE = [path for path in SOURCES if LAYERS.get(module_of(path), 0) <= LAYERS["reductions"]]
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_core_imports_nothing_but_its_dependencies(path):
-    allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "operator"}
+    allowed = {"chex", "jax", "jaxbox", "numpy", "collections", "dataclasses", "functools", "operator", "warnings"}
     allowed |= {"__future__", "contextvars", "importlib", "inspect", "math", "typing"}
     for node in ast.walk(ast.parse(path.read_text())):
         modules = [node.module] if isinstance(node, ast.ImportFrom) else []

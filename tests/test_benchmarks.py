@@ -11,7 +11,7 @@ import pytest
 from jaxbox import similarity
 from tests import cases
 from tests.tools.benchmarks import __main__ as benchmark
-from tests.tools.benchmarks import dense, numpy_simulation, torch_peers
+from tests.tools.benchmarks import dense, numpy_simulation, torch_peers, yolo
 from tests.tools.benchmarks import detectors as whole
 from tests.tools.benchmarks import matching as match
 from tests.tools.benchmarks.timing import Effort
@@ -27,7 +27,7 @@ def arguments_of(name):
     return [jnp.asarray(x, jnp.float32) for x in arrays]
 
 
-def test_every_plain_form_is_of_a_loss_and_every_similarity_has_one():
+def test_every_plain_form_is_of_a_loss_and_every_similarity_that_is_timed_has_one():
     assert benchmark.LOSSES.keys() == benchmark.PLAIN.keys()
     assert len(benchmark.LOSSES) >= 32
     assert benchmark.SIMILARITIES.keys() == benchmark.PLAIN_SIMILARITIES.keys()
@@ -132,6 +132,27 @@ def test_whole_losses_in_transformers_have_the_same_values_and_gradients(name):
     np.testing.assert_allclose(their_value.numpy(), value, rtol=1e-5)
     for our, their in zip((gradients[key] for key in whole.LEARNT if key in gradients), their_gradients, strict=True):
         np.testing.assert_allclose(their.numpy(), our, atol=1e-4 * np.max(np.abs(our)))
+
+
+def test_the_loss_of_yolov8_is_measured_without_torch_or_ultralytics(monkeypatch):
+    monkeypatch.setattr(dense, "IMAGE", (64, 96))
+    monkeypatch.setattr(yolo, "theirs", lambda *_: None)
+    ((of, times),) = yolo.of_yolo(Effort(rounds=1, seconds=0), [(2, 5)])
+    assert (of["images"], of["anchors"], of["slots"]) == (2, 96 + 24 + 6, 5)
+    assert times["jaxbox"] > 0
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_the_loss_of_yolov8_in_ultralytics_has_the_same_value_and_gradients(images, monkeypatch):
+    monkeypatch.setattr(dense, "IMAGE", (128, 192))
+    arrays = yolo.inputs(images, 12)
+    run = yolo.theirs(*arrays)
+    if run is None:
+        pytest.skip("ultralytics is not installed")
+    (value, gradients), (their_value, their_gradients) = yolo.ours(*arrays)(), run()
+    np.testing.assert_allclose(their_value.numpy(), value, rtol=1e-5)
+    for our, their in zip(gradients, their_gradients, strict=True):
+        np.testing.assert_allclose(their.numpy().swapaxes(1, 2), our, atol=1e-4 * np.max(np.abs(our)))
 
 
 def test_what_needs_more_memory_than_is_free_is_left_out_and_said():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental import checkify
 
-from jaxbox import boxes
+from jaxbox import boxes, rotated
 from jaxbox._geometry import Axis
 from tests import cases
 
@@ -247,3 +247,75 @@ def test_a_check_reports_through_chexify_and_is_nothing_without_it():
         chex.chexify(step, async_check=False)(flipped)
     free = jax.jit(lambda x: x + 1).lower(flipped).compile().as_text()
     assert step.lower(flipped).compile().as_text().count("fusion") == free.count("fusion")
+
+
+# Boxes that move with their image, against what the pixels do.
+
+
+def box_of(image):
+    """The box of what is white on a black image."""
+    y, x = np.nonzero(image)
+    return np.array([np.min(x), np.min(y), np.max(x) + 1, np.max(y) + 1], np.float32)
+
+
+@pytest.fixture
+def white():
+    image = np.zeros((30, 50), np.uint8)
+    image[4:9, 11:27] = 1
+    return image
+
+
+def test_a_box_is_flipped_as_the_pixels_of_its_image_are(white):
+    box = box_of(white)
+    np.testing.assert_array_equal(boxes.flip_horizontally(box, white.shape), box_of(white[:, ::-1]))
+    np.testing.assert_array_equal(boxes.flip_vertically(box, white.shape), box_of(white[::-1]))
+
+
+def test_a_box_is_resized_as_the_pixels_of_its_image_are(white):
+    larger = np.kron(white, np.ones((3, 2), np.uint8))
+    np.testing.assert_allclose(boxes.resize(box_of(white), white.shape, larger.shape), box_of(larger), rtol=1e-6)
+
+
+def test_a_box_is_translated_as_the_pixels_of_its_image_are(white):
+    canvas = np.zeros((60, 80), np.uint8)
+    canvas[13:43, 7:57] = white
+    np.testing.assert_array_equal(boxes.translate(box_of(white), (7, 13)), box_of(canvas))
+
+
+def test_moves_with_one_size_an_image_are_those_of_each_image():
+    many = cases.random_boxes(12, seed=3).astype(np.float32).reshape(3, 4, 4)
+    sizes, others = np.random.default_rng(0).uniform(2, 9, (2, 3, 2)).astype(np.float32)
+    moves = [
+        (boxes.flip_horizontally, (sizes,)),
+        (boxes.flip_vertically, (sizes,)),
+        (boxes.resize, (sizes, others)),
+        (boxes.translate, (others,)),
+    ]
+    for move, arguments in moves:
+        single = [move(*image) for image in zip(many, *arguments, strict=True)]
+        np.testing.assert_allclose(move(many, *arguments), single, rtol=1e-6)
+        np.testing.assert_allclose(jax.vmap(move)(many, *arguments), single, rtol=1e-6)
+
+
+def test_solids_are_moved_along_the_axis_that_is_named():
+    solid = np.array([1.0, 2, 3, 4, 6, 8], np.float32)
+    np.testing.assert_array_equal(boxes.flip_horizontally(solid, (10, 20, 30)), [26, 2, 3, 29, 6, 8])
+    np.testing.assert_array_equal(boxes.flip_vertically(solid, (10, 20, 30)), [1, 14, 3, 4, 18, 8])
+    np.testing.assert_array_equal(boxes.resize(solid, (1, 1, 1), (3, 2, 1)), [1, 4, 9, 4, 12, 24])
+    np.testing.assert_array_equal(boxes.translate(solid, (1, 2, 3)), [2, 4, 6, 5, 8, 11])
+
+
+def test_turned_boxes_move_as_their_corners_do():
+    turned = np.random.default_rng(0).uniform(0.5, 3, (20, 5)).astype(np.float32)
+    corners = np.asarray(rotated.to_corners(turned))
+    height, width = 7, 9
+    for moved, wanted in [
+        (rotated.flip_horizontally(turned, (height, width)), corners * [-1, 1] + np.array([width, 0])),
+        (rotated.flip_vertically(turned, (height, width)), corners * [1, -1] + np.array([0, height])),
+        (rotated.resize(turned, 1.5), corners * 1.5),
+        (rotated.translate(turned, (1, -2)), corners + np.array([1, -2])),
+    ]:
+        found = np.asarray(rotated.to_corners(moved))
+        distances = np.linalg.norm(found[:, :, None] - wanted[:, None], axis=-1)
+        np.testing.assert_allclose(np.min(distances, axis=-1), 0, atol=1e-5)
+        np.testing.assert_allclose(np.min(distances, axis=-2), 0, atol=1e-5)

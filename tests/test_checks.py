@@ -53,6 +53,15 @@ INTERVALS = [
     ("LOGARITHM", DECODE, "largest", (0.0, 50.0), (-LEAST, above(50.0)), "from 0 to 50", 4.0),
     ("BETWEEN_0_AND_1", MOMENTUM, "momentum", (LEAST, below(1.0)), (0.0, 1.0), "above 0 and below 1", 0.5),
     ("FLOOR", FLOOR, "floor", (1e-30, below(1.0)), (below(1e-30), 1.0), "from 1e-30 on, and below 1", 1e-6),
+    (
+        "SHARE_OF_LENGTH",
+        loss("gcd_loss"),
+        "floor",
+        (9e-7, below(1.0)),
+        (below(9e-7), 1.0),
+        "from 9e-7 on, and below 1",
+        1e-6,
+    ),
     ("LOWER_IOU", LOWER, "lower", (0.0, 1 - 1e-6), (-LEAST, above(1 - 1e-6)), "from 0 to 1 - 1e-06", 0.0),
     ("UPPER_IOU", UPPER, "upper", (1e-6, 1.0), (below(1e-6), above(1.0)), "from 1e-06 to 1", 1.0),
 ]

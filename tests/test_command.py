@@ -13,7 +13,7 @@ import pytest
 
 import jaxbox
 from jaxbox import losses
-from jaxbox.demo import catalogue, command, digits, files, run
+from jaxbox.demo import catalogue, command, datasets, digits, files, run
 from tests.devices import host_devices
 from tests.test_demo import COMMAND
 
@@ -115,7 +115,7 @@ def test_a_misspelled_name_is_answered_with_what_was_meant(capsys, tmp_path, typ
         (["train", "--points=3"], "`jaxbox simulate --points`"),
         (["train", "--version"], "`jaxbox --version`"),
         (["train", "giou"], "`jaxbox train --help`"),
-        (["help"], "train, simulate, losses"),
+        (["help"], "train, digits, detect, evaluate, simulate, losses, compare"),
         (["--what"], "--version"),
     ],
 )
@@ -125,7 +125,9 @@ def test_a_word_in_a_wrong_place_is_answered_with_what_to_write(capsys, typed, w
 
 def test_a_loss_that_a_head_is_not_trained_with_is_answered_with_those_that_it_is(capsys, tmp_path):
     told = fails(capsys, "train", "--head", "queries", "--loss", "ciou=2", "--out", str(tmp_path))
-    assert "--head queries is not trained with 'ciou'; write l1 or giou, or leave --head out" in told
+    assert (
+        "--head queries is not trained with 'ciou'; did you mean giou? write one of l1, giou; or --head cells" in told
+    )
 
 
 def test_an_unknown_loss_lists_the_known_ones(capsys, tmp_path):
@@ -253,7 +255,7 @@ def test_a_first_look_finds_a_box_on_most_of_its_images(tmp_path):
     finished = finish(["train", "--quick", "--out", str(tmp_path)])
     assert finished.returncode == 0, finished.stderr
     _, held_out = digits.train_and_test_digits()
-    scenes = digits.compose(held_out, command.QUICK["test_images"], np.random.default_rng(run.TEST_SEED))
+    scenes = digits.compose(held_out, command.QUICK["test_images"], np.random.default_rng(datasets.TEST_SEED))
     found = run.find(run.load(tmp_path), scenes)
     assert np.sum(np.any(found.scores[: run.SHOWN] >= run.SURE, axis=-1)) >= 9
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jaxlib.version
 import pytest
 
-from jaxbox import losses, reductions, similarity
+from jaxbox import assigners, losses, reductions, similarity, suppression
 from tests.table import LOSSES
 
 # By version of jaxlib, for each loss: its kernels and temporary numbers a box, then those of value and gradient of its
@@ -36,6 +36,7 @@ pytestmark = [
 ]
 
 COUNT = 10_000
+TURNED = jax.ShapeDtypeStruct((COUNT, 5), jnp.float32)
 BOXES = jax.ShapeDtypeStruct((COUNT, 4), jnp.float32)
 
 
@@ -64,6 +65,14 @@ def test_a_loss_takes_the_kernels_and_the_memory_that_were_measured(name):
     kernels, numbers, _, _ = HERE[name]
     assert 0 < len(fusions(program)) <= kernels
     assert numbers_a_box(program) <= numbers
+
+
+@pytest.mark.parametrize("name", ["rotated_iou", "rotated_diou", "rotated_mgiou", "gwd", "bhattacharyya", "probiou"])
+def test_the_values_of_a_loss_of_turned_boxes_are_one_kernel(name):
+    # A number that is settled for slopes, or a unit that is divided by, has a kernel of its own: `numerics.in_unit`.
+    program = compiled(getattr(losses, f"{name}_loss"), TURNED, TURNED)
+    assert len(fusions(program)) == 1
+    assert numbers_a_box(program) == 0
 
 
 @pytest.mark.parametrize(
@@ -104,9 +113,10 @@ def test_an_angle_in_float32_is_a_polynomial():
     assert "atan2" not in str(value_and_grad("ciou").as_text())
 
 
-@pytest.mark.parametrize("alike", [similarity.iou, similarity.giou, similarity.ciou])
+@pytest.mark.parametrize("alike", [similarity.iou, similarity.giou, similarity.ciou, similarity.rotated_iou])
 def test_a_matrix_of_pairs_is_one_kernel_without_temporary_memory(alike):
-    program = compiled(similarity.pairwise(alike), *[jax.ShapeDtypeStruct((1000, 4), jnp.float32)] * 2)
+    width = 5 if alike is similarity.rotated_iou else 4
+    program = compiled(similarity.pairwise(alike), *[jax.ShapeDtypeStruct((1000, width), jnp.float32)] * 2)
     assert len(fusions(program)) == 1
     assert numbers_a_box(program) == 0
 
@@ -119,3 +129,32 @@ def test_the_gradients_of_many_pairs_keep_less_than_two_numbers_a_pair(rows, col
         return jnp.sum(weights * similarity.pairwise(similarity.giou)(a, b))
 
     assert numbers_a_box(compiled(jax.grad(total, (0, 1)), a, b, weights), rows * columns) < 2
+
+
+@pytest.mark.parametrize("assign", [assigners.task_aligned, assigners.task_aligned_tood, assigners.sim_ota])
+def test_the_overlaps_of_an_assignment_are_computed_once(assign):
+    # Else each kernel that uses one computes it again: the complete IoU of YOLOv8 took as long as all the rest.
+    anchors, slots, classes = 500, 20, 8
+    scores, angles = (jax.ShapeDtypeStruct((anchors, length), jnp.float32) for length in (classes, slots))
+    inside, labels = jax.ShapeDtypeStruct(angles.shape, bool), jax.ShapeDtypeStruct((slots,), jnp.int32)
+
+    def assigned(scores, angles, inside, labels):
+        overlaps = jnp.cos(angles)
+        if assign is assigners.sim_ota:
+            return assign(1 - overlaps, overlaps, inside, inside)
+        return assign(scores, overlaps, inside, labels)
+
+    text = compiled(assigned, scores, angles, inside, labels).as_text()
+    assert len(re.findall(r"= \S+ cosine\(", text)) == (2 if assign is assigners.sim_ota else 1)
+
+
+@pytest.mark.parametrize("function", [functools.partial(suppression.nms, threshold=0.5), suppression.soft_nms])
+@pytest.mark.parametrize("alike", [similarity.iou, similarity.giou, similarity.ciou])
+def test_a_step_of_suppression_has_few_enough_kernels_to_be_run_in_turn(function, alike):
+    # XLA schedules more than 8 at run time: `execute_sequential_num_thunks_threshold` in its thunk_executor.h.
+    boxes, scores = (jax.ShapeDtypeStruct((1024, *own), jnp.float32) for own in [(4,), ()])
+    keep = functools.partial(function, outputs=100, similarity=alike)
+    classes = jax.ShapeDtypeStruct((1024,), jnp.int32)
+    text = compiled(lambda b, s, c: keep(b, s, classes=c), boxes, scores, classes).as_text()
+    step = text.split(f"\n%{re.search(r'body=%([^ ,]+)', text)[1]} (")[1].split("\n}")[0]
+    assert 0 < len(re.findall(r" (?:fusion|copy|call)\(", step)) <= 8

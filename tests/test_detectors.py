@@ -28,6 +28,12 @@ from scipy import optimize
 
 from jaxbox import boxes, costs, detectors, losses, matching, similarity
 from tests.devices import host_devices
+from tests.originals import (
+    assert_finite_without_targets,
+    assert_padding_changes_no_bit,
+    assert_permuted_slots_change_no_bit,
+    assert_products_are,
+)
 
 NUMBERS = dict(np.load(pathlib.Path(__file__).parent / "detectors_reference.npz"))
 LOSSES = {
@@ -103,13 +109,6 @@ def program_of(model, name, dtype):
     return names, arrays, targets_of(numbers), program
 
 
-def products(gradient):
-    """With the signs that the reference was made with, and the sum of the magnitudes."""
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(3, *gradient.shape))
-    flat = np.float64(gradient).ravel()
-    return np.append(signs.reshape(3, -1) @ flat, np.abs(flat).sum())
-
-
 def assert_equal_to_the_original(model, name, dtype):
     numbers = scene(model, name, dtype)
     total, of_gradients = LOOSER.get((model, dtype), TOLERANCE[dtype])
@@ -126,7 +125,7 @@ def assert_equal_to_the_original(model, name, dtype):
     for of, gradient in gradients.items():
         wanted = numbers.get(f"grad_{of}")
         if wanted is not None:
-            np.testing.assert_allclose(products(gradient), wanted, rtol=0, atol=of_gradients * max(wanted[-1], 1e-9))
+            assert_products_are(gradient, wanted, of_gradients)
 
 
 @pytest.mark.usefixtures("x64")
@@ -155,11 +154,6 @@ def test_the_pairs_are_those_of_the_original(model, name):
     np.testing.assert_array_equal(found.row_of_column, numbers["row"])
 
 
-def assert_same_bits(found, wanted):
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def mixed(model):
     return program_of("dino_no_eps" if model == "dino" else model, "mixed", "float32")
 
@@ -167,19 +161,13 @@ def mixed(model):
 @few
 def test_what_padding_holds_changes_no_bit(model):
     _, arrays, targets, program = mixed(model)
-    wanted = program(arrays, targets)
-    for coordinate, label in ((np.nan, 99), (1e30, -1), (-np.inf, 0)):
-        filled = np.where(targets.where[..., None], targets.boxes, np.float32(coordinate))
-        labels = np.where(targets.where, targets.labels, np.int32(label))
-        assert_same_bits(program(arrays, detectors.Targets(filled, labels, targets.where)), wanted)
+    assert_padding_changes_no_bit(program, arrays, targets)
 
 
 @pytest.mark.parametrize("model", ["detr", "deformable_detr", "rf_detr"])
 def test_permuted_slots_give_the_same_loss(model):
     _, arrays, targets, program = mixed(model)
-    order = np.random.default_rng(1).permutation(targets.where.shape[1])
-    permuted = detectors.Targets(*(part[:, order] for part in targets))
-    assert_same_bits(program(arrays, permuted), program(arrays, targets))
+    assert_permuted_slots_change_no_bit(program, arrays, targets)
 
 
 @few
@@ -187,13 +175,7 @@ def test_images_and_batches_without_targets_are_finite_and_one_program_serves_al
     _, arrays, targets, program = mixed(model)
     program(arrays, targets)
     traced = TRACES.total()
-    for count in (0, 1, len(targets.where)):
-        where = np.where(np.arange(len(targets.where))[:, None] < count, targets.where, False)
-        (value, terms), gradients = program(arrays, targets._replace(where=where))
-        assert np.isfinite(value)
-        assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves((terms, gradients)))
-        if not count:
-            assert not np.any(terms["l1"])
+    assert_finite_without_targets(program, arrays, targets)
     assert TRACES.total() == traced
 
 

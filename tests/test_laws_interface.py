@@ -11,14 +11,15 @@ import pytest
 from jaxbox import losses, similarity
 from tests import cases, class_table, reference
 from tests.programs import CHUNK, central_differences, expected, in_every_direction, run, value_and_gradients
-from tests.table import LOSSES, OF_DISTRIBUTIONS, defaults, every_loss
+from tests.shapes import UPRIGHT
+from tests.table import EVERY, OF_DISTRIBUTIONS, defaults, every_loss, every_upright_loss, rows
 
 # The table.
 
 
 def test_every_public_loss_has_a_row():
     public = {name for name, _ in inspect.getmembers(losses, inspect.isfunction) if name.endswith("_loss")}
-    assert public == {row.name for row in (*LOSSES, *class_table.LOSSES)} | OF_DISTRIBUTIONS
+    assert public == {row.name for row in (*EVERY, *class_table.LOSSES)} | OF_DISTRIBUTIONS
 
 
 # Law 1: a box is its low corner, then its high corner, in 1, 2 or 3 dimensions.
@@ -28,7 +29,8 @@ def test_every_public_loss_has_a_row():
 @pytest.mark.usefixtures("x64")
 def test_the_value_is_that_of_the_reference(row):
     for n in row.dimensions:
-        pairs = cases.random_pairs(CHUNK, seed=n, n=n)
+        upright = row.shape is UPRIGHT
+        pairs = cases.random_pairs(CHUNK, seed=n, n=n) if upright else row.shape.random_pairs(CHUNK, seed=n)
         value = run("value", row, *pairs, dtype="float64")
         np.testing.assert_allclose(value, expected(row, *pairs), rtol=1e-12, atol=1e-12)
 
@@ -36,7 +38,7 @@ def test_the_value_is_that_of_the_reference(row):
 @every_loss
 @pytest.mark.usefixtures("x64")
 def test_the_gradient_is_that_of_the_reference(row):
-    predictions, targets = cases.random_pairs(CHUNK, seed=10)
+    predictions, targets = row.shape.random_pairs(CHUNK, seed=10)
     _, (of_predictions, of_targets) = value_and_gradients(row, predictions, targets, dtype="float64")
     by_prediction = central_differences(partial(expected, row, targets=targets, held=predictions), predictions)
     np.testing.assert_allclose(of_predictions, by_prediction, rtol=1e-6, atol=1e-7)
@@ -47,15 +49,28 @@ def test_the_gradient_is_that_of_the_reference(row):
 
 @every_loss
 def test_forward_mode_gives_the_gradient_of_reverse_mode(row):
-    parts = cases.random_pairs(80, seed=20), cases.stacked(cases.AWKWARD)
+    awkward = {name: case for name, case in row.shape.awkward.items() if not (row.ties and name in row.shape.kinks)}
+    parts = row.shape.random_pairs(80, seed=20), cases.stacked(awkward)
     pairs = [np.concatenate(x) for x in zip(*parts, strict=True)]
     reverse = np.concatenate(value_and_gradients(row, *pairs)[1], axis=-1)
     forward = run("forward mode", row, *in_every_direction(*pairs))[1].reshape(reverse.shape)
-    sides = np.maximum(*(np.abs(x[:, 2:] - x[:, :2]) for x in pairs))
-    terms = 1 if row.has_a_unit else np.tile(1 / np.maximum(sides, 1e-15), 4)  # what cancels in a component of 0
-    scale = np.max(np.abs(reverse.reshape(-1, 2, 4)), axis=-1, keepdims=True)
-    error = np.abs(forward - reverse)
-    assert np.all(error <= np.broadcast_to(1e-4 * scale, (len(scale), 2, 4)).reshape(error.shape) + 3e-7 * terms)
+    terms = 1 if row.has_a_unit else slopes_that_cancel(row.shape, pairs)
+    scale = np.max(np.abs(reverse.reshape(len(reverse), 2, -1)), axis=-1)
+    allowed = np.repeat(1e-4 * scale, row.shape.width, axis=-1) + 3e-7 * terms
+    assert np.all(np.abs(forward - reverse) <= allowed)
+
+
+def slopes_that_cancel(shape, pairs):
+    """How large the terms are that cancel in a component of 0: 1 a side of the larger box, and 1 for an angle."""
+    longest = np.maximum(*(np.abs(shape.sides(x)) for x in pairs))
+    if shape is UPRIGHT:
+        return np.tile(1 / np.maximum(longest, 1e-15), 4)
+    a_length = 1 / np.maximum(np.min(longest, axis=-1, keepdims=True), 1e-15)
+    # What underflows beside a length of 1: all that is left of the slope for two lines of an aspect of 1e30.
+    area = np.maximum(*(np.prod(np.maximum(shape.sides(x), 0), axis=-1, keepdims=True) for x in pairs))
+    lost = np.finfo(np.float32).tiny * np.max(longest, axis=-1, keepdims=True) ** 2 / np.where(area > 0, area, np.inf)
+    a_length = a_length + lost
+    return np.tile(np.where(np.isin(np.arange(shape.width), shape.lengths), a_length, 1), 2)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +125,14 @@ def test_the_options_have_the_defaults_of_the_reference(function):
 @every_loss
 def test_there_is_one_value_a_box(row):
     for shape in [(), (3,), (2, 3), (0,)]:
-        box = jax.ShapeDtypeStruct((*shape, 4), jnp.float32)
+        box = jax.ShapeDtypeStruct((*shape, row.shape.width), jnp.float32)
         assert jax.eval_shape(row, box, box).shape == shape
         assert jax.eval_shape(partial(row, where=jnp.ones(shape, bool)), box, box).shape == shape
 
 
 @every_loss
 def test_jit_eager_and_vmap_agree(row):
-    pairs = [jnp.asarray(x, jnp.float32) for x in cases.stacked(cases.AWKWARD)]
+    pairs = [jnp.asarray(x, jnp.float32) for x in cases.stacked(row.shape.awkward)]
     eager = row(*pairs)
     np.testing.assert_allclose(jax.jit(row)(*pairs), eager, rtol=1e-5, atol=3e-7)
     np.testing.assert_allclose(jax.vmap(row)(*pairs), eager, rtol=1e-5, atol=3e-7)
@@ -133,7 +148,7 @@ def test_a_shape_is_traced_once_whatever_the_numeric_options(row):
         traces.append(options)
         return row.loss(predictions, targets, **{**row.options, **options})
 
-    pair = cases.random_pairs(4, seed=40)
+    pair = row.shape.random_pairs(4, seed=40)
     for factor in (1.0, 1.5):
         options = {name: factor * inspect.signature(row.loss).parameters[name].default for name in numeric}
         value = traced(*(jnp.asarray(x, jnp.float32) for x in pair), options)
@@ -146,9 +161,10 @@ def test_a_shape_is_traced_once_whatever_the_numeric_options(row):
 
 @every_loss
 def test_shapes_that_differ_are_refused(row):
+    k = row.shape.width
     with pytest.raises(ValueError, match="but a loss takes pairs and does not broadcast") as caught:
-        row(jnp.zeros((3, 4)), jnp.zeros((1, 4)))
-    assert "Got `predictions` of shape (3, 4) and `targets` of shape (1, 4)" in str(caught.value)
+        row(jnp.zeros((3, k)), jnp.zeros((1, k)))
+    assert f"Got `predictions` of shape (3, {k}) and `targets` of shape (1, {k})" in str(caught.value)
     assert "write `jnp.broadcast_to(targets, predictions.shape)`" in str(caught.value)
 
 
@@ -157,7 +173,7 @@ def test_integers_are_refused(row):
     with pytest.raises(
         TypeError, match=r"`targets` has dtype int32, but only floating point has a gradient\."
     ) as caught:
-        jax.jit(row)(jnp.zeros((3, 4)), jnp.zeros((3, 4), jnp.int32))
+        jax.jit(row)(jnp.zeros((3, row.shape.width)), jnp.zeros((3, row.shape.width), jnp.int32))
     assert "Write `targets.astype(jnp.float32)`." in str(caught.value)
 
 
@@ -165,7 +181,7 @@ def test_integers_are_refused(row):
 def test_a_list_is_refused(row):
     message = r"`predictions` is a list, not an array. Write `jnp.asarray\(predictions, jnp.float32\)`."
     with pytest.raises(TypeError, match=message):
-        row([0.0, 0.0, 1.0, 1.0], jnp.zeros(4))
+        row([1.0] * row.shape.width, jnp.zeros(row.shape.width))
 
 
 @every_loss
@@ -176,7 +192,7 @@ def test_a_scalar_is_refused(row):
 
 @every_loss
 def test_a_mask_of_another_shape_or_dtype_is_refused(row):
-    pair = jnp.zeros((3, 4)), jnp.zeros((3, 4))
+    pair = [jnp.zeros((3, row.shape.width))] * 2
     with pytest.raises(ValueError, match=r"`where` has shape \(3, 1\), but there is one value a box, \(3,\)"):
         row(*pair, where=jnp.ones((3, 1), bool))
     with pytest.raises(ValueError, match=r"`where` has shape \(2,\), but there is one value a box, \(3,\)"):
@@ -189,14 +205,22 @@ def test_a_mask_of_another_shape_or_dtype_is_refused(row):
 
 @every_loss
 def test_a_mask_may_have_axes_of_length_1(row):
-    predictions, targets = (x.astype(np.float32).reshape(2, 3, 4) for x in cases.random_pairs(6, seed=111))
+    predictions, targets = (x.astype(np.float32).reshape(2, 3, -1) for x in row.shape.random_pairs(6, seed=111))
     images = np.array([[True], [False]])
     masked_rows = row(predictions, targets, where=images)
     np.testing.assert_array_equal(masked_rows, row(predictions, targets, where=np.repeat(images, 3, axis=1)))
     np.testing.assert_array_equal(masked_rows[1], 0)
 
 
-@every_loss
+@rows(lambda row: row.shape is not UPRIGHT, of=EVERY)
+def test_a_last_axis_that_is_no_turned_box_is_refused(row):
+    for length in {4, 5, 6, 7} - {row.shape.width}:
+        wanted = rf"`predictions` has shape \(3, {length}\), but a .* is `\[..., {row.shape.width}\]`"
+        with pytest.raises(ValueError, match=wanted):
+            row(jnp.zeros((3, length)), jnp.zeros((3, length)))
+
+
+@every_upright_loss
 def test_a_last_axis_that_is_no_box_is_refused(row):
     if row.any_layout:
         assert row(jnp.zeros((3, 5)), jnp.zeros((3, 5))).shape == (3,)

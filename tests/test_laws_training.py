@@ -9,14 +9,14 @@ import pytest
 from jaxbox import boxes, losses, similarity
 from tests import cases
 from tests.programs import CHUNK, compiled, value_and_gradients
-from tests.table import every_loss, rows
+from tests.table import EVERY, every_loss, every_upright_loss, rows
 
 # Law 8: a mask is complete, and a NaN that is not masked shows.
 
 
 @every_loss
 def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(row):
-    predictions, targets = (x.astype(np.float32) for x in cases.random_pairs(8, seed=110))
+    predictions, targets = (x.astype(np.float32) for x in row.shape.random_pairs(8, seed=110))
     keep = np.arange(8) % 2 == 0
     total = compiled(row.name, "masked")
     (clean, values), clean_gradients = total(predictions, targets, keep)
@@ -35,7 +35,7 @@ def test_masked_rows_change_no_bit_of_the_loss_or_the_gradient(row):
 @every_loss
 @pytest.mark.parametrize("place", [0, 3])
 def test_a_nan_that_is_not_masked_shows(row, place):
-    predictions, targets = cases.random_pairs(3, seed=120)
+    predictions, targets = row.shape.random_pairs(3, seed=120)
     diverged = predictions.copy()
     diverged[1, place] = np.nan
     for pair in [(diverged, targets), (targets, diverged)]:
@@ -46,25 +46,26 @@ def test_a_nan_that_is_not_masked_shows(row, place):
 # Law 9: downhill is downhill.
 
 
-@rows(lambda row: not row.may_climb)
+@rows(lambda row: not row.may_climb, of=EVERY)
 @pytest.mark.usefixtures("x64")
 def test_a_small_step_against_the_gradient_lowers_the_loss(row):
-    ordinary = cases.random_pairs(CHUNK, seed=130, spread=2.0)
-    predictions, targets = (np.concatenate(x) for x in zip(ordinary, cases.stacked(DOWNHILL), strict=True))
+    ordinary = row.shape.random_pairs(CHUNK, seed=130, spread=2.0)
+    awkward = cases.stacked(row.shape.before_a_slope)
+    predictions, targets = (np.concatenate(x) for x in zip(ordinary, awkward, strict=True))
     value, (gradient, _) = value_and_gradients(row, predictions, targets, dtype="float64")
-    slope = np.linalg.norm(gradient, axis=-1, keepdims=True)
-    side = np.max(np.abs(targets[:, 2:] - targets[:, :2]), axis=-1, keepdims=True)
-    step = 1e-6 * side * gradient / np.where(slope > 0, slope, 1)
+    side = np.max(np.abs(row.shape.sides(targets)), axis=-1, keepdims=True)
+    # In units of the target's side, so that a length and an angle compare.
+    downhill = np.stack([row.shape.scaled(x, s) for x, s in zip(gradient, side[:, 0], strict=True)])
+    slope = np.linalg.norm(downhill, axis=-1, keepdims=True)
+    step = 1e-6 * downhill / np.where(slope > 0, slope, 1)
+    step = np.stack([row.shape.scaled(x, s) for x, s in zip(step, side[:, 0], strict=True)])
     lower, _ = value_and_gradients(row, predictions - step, targets, dtype="float64")
-    seen = (1e-6 * side * slope)[:, 0] > 1e-15 * value  # a lesser fall is lost in the rounding of the value
+    seen = (1e-6 * slope)[:, 0] > 1e-15 * value  # a lesser fall is lost in the rounding of the value
     assert np.all(lower[seen] < value[seen])
     assert np.sum(seen) > CHUNK / 8
 
 
-DOWNHILL = {name: case for name, case in cases.AWKWARD_MODERATE.items() if case.target == cases.TARGET}
-
-
-@every_loss
+@every_upright_loss
 def test_gradient_descent_brings_a_thousand_boxes_to_their_targets(row):
     starts, targets = cases.random_pairs(20_000, seed=140, spread=1.5)
     if row.reaches_the_target_only_from:
@@ -107,7 +108,7 @@ def test_a_flipped_box_is_turned_back_by_giou():
     assert jnp.min(similarity.iou(final, target[None])) > 0.95
 
 
-@rows(lambda row: not row.has_a_unit and row.loss is not losses.focal_eiou_loss)  # whose weight is 0 for both
+@rows(lambda row: not row.has_a_unit and not row.averages_axes and row.loss is not losses.focal_eiou_loss)  # weight 0
 def test_a_flipped_box_scores_no_better_than_a_disjoint_one(row):
     flipped = {name: case for name, case in cases.AWKWARD.items() if case.flipped}
     value, _ = value_and_gradients(row, *cases.stacked(flipped))

@@ -103,16 +103,16 @@ def test_two_processes_give_the_loss_the_gradients_and_the_running_mean_of_one(i
         assert_equal_to_one_device(results, boxes, way)
 
 
+def arguments(folder, batch_size):
+    training = ["train", "--quick", "--batch-size", str(batch_size), "--steps", str(STEPS), "--out", str(folder)]
+    return [*COMMAND[3:], *training]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder of each process, and what each of them told."""
     folder = tmp_path_factory.mktemp("processes")
-
-    def arguments(number):
-        out = ["--out", str(folder / str(number))]
-        return [*COMMAND[3:], "train", "--quick", "--batch-size", "15", "--steps", str(STEPS), *out]
-
-    return folder, both(arguments, by_hand, devices=1)
+    return folder, both(lambda number: arguments(folder / str(number), 15), by_hand, devices=1)
 
 
 def test_two_processes_train_together_and_the_first_one_tells(trained):
@@ -131,21 +131,34 @@ def test_only_the_first_process_writes(trained):
         run.METRICS,
         run.DETECTIONS,
         run.CURVES,
+        run.LOG,
         run.PARAMETERS,
     }
 
 
-def test_two_processes_end_with_the_parameters_of_one(trained):
-    # Sums in another order differ by about 1e-7, which Adam's first steps magnify where a gradient is nearly 0: they
-    # divide it by its own size. So a few parameters of 130,798 differ by more (3e-5 with jax 0.7), but not the mean.
+def test_two_processes_end_with_the_parameters_of_one_on_two_devices(trained, tmp_path):
+    # To the last bit: the same two halves of a batch, and a sum of two numbers has one order.
+    folder, _ = trained
+    command_line = [sys.executable, "-W", "error", *arguments(tmp_path / "one", 16)]
+    subprocess.run(command_line, env=host_devices(2), capture_output=True, check=True)
+    runs = [folder / "0", tmp_path / "one"]
+    curves = [json.loads((path / run.METRICS).read_text())["curve"] for path in runs]
+    assert curves[0] == curves[1]
+    theirs, ours = (jax.tree.leaves(nnx.to_pure_dict(nnx.state(run.load(path)))) for path in runs)
+    for of_two, of_one in zip(theirs, ours, strict=True):
+        np.testing.assert_array_equal(of_two, of_one)
+
+
+def test_two_processes_have_the_curve_of_one_device(trained):
+    # Not the parameters: sums in another order differ by about 1e-7, and Adam divides a gradient by its own size, so
+    # that where one is nearly 0 its first steps go another way.
     folder, _ = trained
     head = heads.HEADS[command.HEADS[0]]
     train_digits, _ = digits.train_and_test_digits()
-    model = head.model(nnx.Rngs(0))
     with jax.numpy_dtype_promotion("standard"):
         values = train.fit(
-            model,
-            train.make_train_step(head.total_loss(dict(command.DEFAULT_LOSSES))),
+            head.model(nnx.Rngs(0), head.architecture),
+            train.make_train_step(head.total_loss(command.DEFAULT_LOSSES[command.HEADS[0]])),
             digits.stream(train_digits, 16, seed=0),
             STEPS,
             Mesh(np.array(jax.devices()[:1]), ("batch",)),
@@ -153,10 +166,6 @@ def test_two_processes_end_with_the_parameters_of_one(trained):
         curve = [float(losses["loss"]) for losses in values]
     record = json.loads((folder / "0" / run.METRICS).read_text())
     np.testing.assert_allclose(record["curve"]["loss"], curve, rtol=1e-5)
-    states = (nnx.to_pure_dict(nnx.state(each)) for each in (model, run.load(folder / "0")))
-    ours, theirs = (np.concatenate([np.ravel(array) for array in jax.tree.leaves(state)]) for state in states)
-    assert np.max(np.abs(theirs - ours)) < train.PEAK_LEARNING_RATE / 50
-    assert np.mean(np.abs(theirs - ours)) < 1e-6
 
 
 LOST = """
@@ -260,7 +269,7 @@ def test_on_256_devices_the_detector_adds_its_batch_statistics_and_the_numbers_o
     # A batch normalization sums x and x^2, and in the backward pass what the mean passes on, for each of its channels.
     # A sum and a number of boxes for l1, for giou and for the classes.
     small, _ = plans["detector"]
-    model = nnx.eval_shape(lambda: detector.Detector(nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: detector.Detector(nnx.Rngs(0), digits.UPRIGHT))
     means = nnx.state(model, nnx.BatchStat)
     channels = sum(array.size for array in jax.tree.leaves(means)) // 2
     assert (small["vectors"], small["scalars"]) == (3 * channels, 6)

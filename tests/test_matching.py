@@ -14,7 +14,7 @@ from scipy import optimize
 
 from jaxbox import matching
 from jaxbox._assignment import in_step, one_by_one, sides
-from jaxbox.numerics import execution
+from jaxbox.numerics import batches
 from tests.assignments import assert_every_kind_is_optimal, assert_optimal
 from tests.devices import host_devices
 
@@ -195,7 +195,7 @@ def test_each_device_matches_its_own_images_and_nothing_crosses(spread, way):
         pytest.skip("this version of JAX loses explicit axes in a gather")
     assert not spread[way]["differs"]
     assert spread[way]["collectives"] == []
-    if jax.__version_info__ >= execution.KERNELS_SINCE:  # under a mesh alone a kernel is refused
+    if jax.__version_info__ >= batches.KERNELS_SINCE:  # under a mesh alone a kernel is refused
         has_kernel = way not in ("jit", "vmap", "pmap")
         assert spread[way]["kernels for a TPU"] == has_kernel
 

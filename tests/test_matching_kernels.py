@@ -2,6 +2,7 @@
 
 import functools
 import re
+import sys
 import types
 
 import jax
@@ -12,10 +13,10 @@ from jax import export
 
 from jaxbox import matching
 from jaxbox._assignment import mosaic, sides, triton
-from jaxbox.numerics import execution
+from jaxbox.numerics import batches
 from tests.assignments import assert_every_kind_is_optimal, assert_optimal
 
-if jax.__version_info__ < execution.KERNELS_SINCE:
+if jax.__version_info__ < batches.KERNELS_SINCE:
     pytest.skip("kernels are for later versions of JAX", allow_module_level=True)
 
 KERNELS = {"triton": triton.solve, "mosaic": mosaic.solve}
@@ -86,6 +87,17 @@ def test_a_platform_has_its_kernel_and_no_loop_of_xla(platform):
         assert "stablehlo.while" not in text
 
 
+@every_platform
+def test_a_kernel_warns_of_nothing(platform):  # a warning is an error here, as for some users
+    assert "main" in lowered(match, platform, *batch())
+
+
+def test_where_jax_has_no_triton_a_loop_of_xla_serves(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax.experimental.pallas.triton", None)
+    monkeypatch.delattr("jax.experimental.pallas.triton", raising=False)
+    assert not has_kernel(triton.solve, (2, 9, 5))
+
+
 @pytest.mark.parametrize("platform", ["cpu", "rocm"])
 def test_other_platforms_have_no_kernel(platform):
     assert not re.search("|".join(IN_A_PROGRAM.values()), lowered(match, platform, *batch()))
@@ -119,9 +131,9 @@ def test_an_export_for_a_gpu_needs_no_permission():  # which JAX wants for what 
 
 def test_gpus_before_ampere_have_no_kernel():
     t4, a100, h100 = (types.SimpleNamespace(compute_capability=capability) for capability in ("7.5", "8.0", "9.0"))
-    assert execution._all_have_triton([a100, h100])
-    assert not execution._all_have_triton([t4])
-    assert execution._all_have_triton([])
+    assert batches._all_have_triton([a100, h100])
+    assert not batches._all_have_triton([t4])
+    assert batches._all_have_triton([])
 
 
 def test_without_jit_a_form_is_chosen_too():

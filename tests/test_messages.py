@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import jaxbox
-from jaxbox import assigners, boxes, coders, costs, losses, reductions, similarity, suppression
+from jaxbox import assigners, boxes, coders, costs, losses, matching, reductions, rotated, similarity, suppression
 from tests import wrong_calls
 from tests.wrong_calls import box
 
 ROOT = pathlib.Path(boxes.__file__).parent
-FILES = ["_checks/arrays.py", "_checks/options.py", "_checks/calls.py", "similarity/pairs.py", "reductions.py"]
-FILES += ["losses/distributions.py", "losses/classes.py", "costs.py"]
-FILES += ["coders/preparation.py", "coders/bins.py", "coders/cells.py"]
+FILES = [*(f"_checks/{name}.py" for name in ("arrays", "layouts", "options", "calls")), "similarity/pairs.py"]
+FILES += ["reductions.py", "losses/distributions.py", "losses/classes.py", "costs.py"]
+FILES += ["coders/preparation.py", "coders/bins.py", "coders/cells.py", "coders/turned.py", "boxes.py", "rotated.py"]
 FILES += ["suppression.py", *(f"assigners/{name}.py" for name in ("choices", "geometry", "aligned", "priced"))]
 
 
@@ -384,7 +384,8 @@ WRONG = [
     ("scale(boxes, factor)", {"boxes": box(3, 4), "factor": np.inf}, "`factor` is inf", "factor=1.0"),
 ]
 WRONG += wrong_calls.OF_DETECTORS
-MODULES = [assigners, boxes, coders, costs, losses, reductions, similarity, suppression]
+WRONG += wrong_calls.OF_TURNED
+MODULES = [assigners, boxes, coders, costs, losses, matching, reductions, rotated, similarity, suppression]
 SCOPE = {
     **{name: getattr(boxes, name) for name in boxes.__all__},
     **{module.__name__.split(".")[-1]: module for module in MODULES},

@@ -136,6 +136,32 @@ def test_a_unit_is_the_nearest_power_of_two_and_is_held(x, unit):
     assert jax.grad(numerics.power_of_two)(jnp.float32(x)) == 0
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_length_in_a_unit_is_the_exact_quotient_and_so_are_its_slopes(dtype):
+    exponents = np.arange(-60, 61, 4)
+    units = np.ldexp(dtype(1), exponents).astype(dtype)
+    lengths = (np.linspace(-3, 3, len(units)) * units).astype(dtype)
+    half, whole = numerics.in_unit(units, lengths / 2, lengths)
+    np.testing.assert_array_equal(whole, lengths / units)
+    np.testing.assert_array_equal(half, lengths / units / 2)
+    _, slopes = jax.jvp(lambda x: numerics.in_unit(units, x, lengths), (lengths,), (lengths,))
+    np.testing.assert_array_equal(slopes[0], lengths / units)
+    np.testing.assert_array_equal(slopes[1], 0)
+    assert jax.grad(lambda unit: numerics.in_unit(unit, dtype(3))[0])(dtype(2)) == 0
+    spread, _ = numerics.in_unit(units[:, None], lengths, lengths[:, None])
+    np.testing.assert_array_equal(spread, lengths / units[:, None])
+
+
+def test_arrays_that_are_settled_for_slopes_are_the_same_and_so_are_their_derivatives():
+    some, other = jnp.float32([0, -0.0, 3, jnp.inf, jnp.nan]), jnp.float32([1, 2])
+    (same, others), moved = jax.jvp(lambda x: numerics.settled_for_slopes(x, other), (some,), (some,))
+    for found in (same, moved[0], numerics.settled_for_slopes(some)[0]):
+        np.testing.assert_array_equal(np.asarray(found).view(np.int32), np.asarray(some).view(np.int32))
+    np.testing.assert_array_equal(others, other)
+    np.testing.assert_array_equal(moved[1], 0)
+
+
 def test_the_slope_along_the_width_of_a_straightened_square_has_a_slope_of_0_within_it():
     hessian = jax.hessian(numerics.straightened_square, (0, 1))(jnp.float32(0), jnp.float32(1))
     np.testing.assert_array_equal(hessian, [[1, 0], [0, 0]])
@@ -284,3 +310,39 @@ def test_a_gpu_shares_a_derivative_as_a_cpu_does(monkeypatch, choose, wins):
         shares.append(numerics.share_of_the_first(wins(x, y), x, y, choose(x, y)))
     np.testing.assert_array_equal(*shares)
     assert set(shares[0].tolist()) == {0.0, 0.5, 1.0}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_a_number_that_is_settled_is_the_same_and_so_is_its_derivative(dtype):
+    some = jnp.array([0.0, -0.0, 1.0, -3e4, 1e-4, np.inf, -np.inf, np.nan], dtype)
+    derivatives = jax.vjp(numerics.settled, some)[1](some)[0], jax.jvp(numerics.settled, (some,), (some,))[1]
+    for found in (numerics.settled(some), jax.jit(numerics.settled)(some), *derivatives):
+        np.testing.assert_array_equal(np.float32(found), np.float32(some))
+        np.testing.assert_array_equal(np.signbit(np.float32(found)), np.signbit(np.float32(some)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.usefixtures("x64")
+def test_log_deficit_keeps_its_digits_near_1_and_far_from_it(dtype):
+    # Of a quotient whose excess over 1 is known: (1 + x) / 1.
+    x = np.concatenate([10.0 ** np.arange(-18, 13), -(10.0 ** -np.arange(1.0, 19)), [-1 / 3, -0.34, 0.49, 0.5, 0.51]])
+    x = x.astype(dtype)
+    found = numerics.log_deficit(1 + x, x)
+    exact = np.float64(x)
+    # Where the difference of the two terms cancels, the series.
+    small = np.where(np.abs(exact) < 0.2, exact, 0)
+    series = sum((-small) ** k / k for k in range(2, 30))
+    wanted = np.where(small == exact, series, exact - np.log1p(exact))
+    np.testing.assert_allclose(found, wanted, rtol=20 * np.finfo(dtype).eps)
+
+
+def test_the_derivative_of_log_deficit_is_that_of_the_quotient():
+    def deficit(ratio):
+        return numerics.log_deficit(ratio, ratio - 1)
+
+    g = jnp.array([1e-12, 0.5, 1.0, 2.0, 1e12])
+    np.testing.assert_allclose(jax.vmap(jax.grad(deficit))(g), 1 - 1 / g, rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(jax.grad(jax.grad(deficit)))(g)[1:4], 1 / g[1:4] ** 2, rtol=1e-6)
+    assert deficit(jnp.float32(1)) == 0
+    # Nothing is known of the quotient 0 of two areas that are 0: no infinity is made of it.
+    assert jax.value_and_grad(numerics.log_deficit)(jnp.float32(0), jnp.float32(0)) == (0, 0)

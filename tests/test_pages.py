@@ -4,13 +4,15 @@ import importlib.util
 import json
 import pathlib
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxbox
-from jaxbox import boxes, coders, costs, detectors, losses, reductions, similarity
+from jaxbox import assigners, boxes, coders, costs, detectors, losses, reductions, rotated, similarity, suppression
 from tests import cases
 from tests.tools import tables
 
@@ -119,10 +121,13 @@ def test_every_file_and_command_that_a_page_names_exists(page):
     assert missing + [command for command in commands if importlib.util.find_spec(command) is None] == []
 
 
-LOSSES = ROOT / "jaxbox" / "losses" / "README.md"
-MIGRATIONS = re.findall(
-    r"^\|[^|]+\| `([^`]+)` ?[^|]*\|", LOSSES.read_text().split("\n## Coming from")[1].split("\n## ")[0], re.MULTILINE
-)
+def migrations(package):
+    """What the table of a page says to write."""
+    text = (ROOT / "jaxbox" / package / "README.md").read_text().split("\n## Coming from")[1].split("\n## ")[0]
+    return re.findall(r"^\|[^|]+\| `([^`]+)` ?[^|]*\|", text, re.MULTILINE)
+
+
+MIGRATIONS, OF_DETECTORS = migrations("losses"), migrations("detectors")
 
 
 @pytest.mark.parametrize("code", MIGRATIONS)
@@ -139,15 +144,44 @@ def test_what_to_write_instead_runs(code):
         "similarity": similarity,
     }
     names |= {"predictions": predictions, "targets": targets, "a": predictions, "b": targets, "x": predictions}
-    names |= {"onehot": jnp.ones((6, 9)), "points": jnp.ones((6, 2))}
+    names |= {"onehot": jnp.ones((6, 9)), "points": jnp.ones((6, 2)), "rotated": rotated, "suppression": suppression}
+    names |= {"turned": rotated.from_xyxy(predictions), "turned_targets": rotated.from_xyxy(targets)}
     names |= {"logits": jnp.ones((6, 9)), "distances": jnp.ones(6), "weights": jnp.ones(6), "where": jnp.ones(6, bool)}
     result = eval(code, names | {"h": 480.0, "w": 640.0, "n": 3})
-    assert result.shape in [(), (6,), (6, 6), (6, 4)]
+    assert result.shape in [(), (6,), (6, 6), (6, 4), (6, 4, 2)]
     assert jnp.all(jnp.isfinite(result))
+
+
+@pytest.mark.parametrize("code", OF_DETECTORS)
+def test_what_to_write_instead_of_a_loss_of_a_detector_runs(code):
+    rng = np.random.default_rng(0)
+    points, strides = coders.grid_points((64, 64), (8, 16, 32))
+    anchors = jnp.concatenate([points - 2 * strides[:, None], points + 2 * strides[:, None]], axis=-1)
+    where = jnp.array([[True, True], [False, True]])
+    goals = jnp.array([[[4.0, 4, 40, 50], [20, 22, 36, 40]]] * 2)
+    targets = detectors.Targets(goals, jnp.array([[1, 2], [3, 4]]), where)
+    shapes = {"logits": (5,), "deltas": (4,), "bins": (64,), "objectness": (), "centerness": (), "raw": (4,)}
+    names: dict[str, Any] = {
+        name: jnp.asarray(rng.normal(size=(2, 84, *shape)), jnp.float32) for name, shape in shapes.items()
+    }
+    names |= dict.fromkeys(("predictions", "proposals"), anchors[None] + names["deltas"])
+    overlaps = similarity.pairwise(similarity.iou)(names["predictions"], goals)
+    names |= {"inside": assigners.inside(points, goals), "near": assigners.near(points, goals, radius=2.5 * strides)}
+    names |= {"distances": jnp.abs(names["deltas"]), "deltas_of_classes": jnp.stack([names["deltas"]] * 5, axis=2)}
+    names |= {"probabilities": jax.nn.sigmoid(names["logits"]), "overlaps": overlaps, "charges": -overlaps}
+    names |= {"targets": targets, "anchors": anchors, "points": points, "strides": strides}
+    turned_goals = jnp.concatenate([boxes.xyxy_to_cxcywh(goals), jnp.full((2, 2, 1), 0.3)], axis=-1)
+    turned = jnp.concatenate([boxes.xyxy_to_cxcywh(names["predictions"]), names["objectness"][..., None]], axis=-1)
+    names |= {"turned": turned, "turned_targets": targets._replace(boxes=turned_goals), "angles": names["objectness"]}
+    names |= {"sampled": names["objectness"] > 0, "jnp": jnp, "detectors": detectors, "losses": losses}
+    names |= {"boxes": names["predictions"], "scores": names["objectness"], "classes": jnp.zeros((2, 84), int)}
+    result = eval(code, names | {"assigners": assigners, "suppression": suppression, "similarity": similarity})
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(result))
 
 
 def test_there_are_migrations():
     assert len(MIGRATIONS) > 25
+    assert len(OF_DETECTORS) > 15
 
 
 # The generated tables.

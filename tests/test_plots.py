@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxbox import losses, plots
+from jaxbox.plots import boxes as drawn_boxes
+from jaxbox.plots import planes
 
 TARGET = np.array([30.0, 40, 60, 60])  # center (45, 50), sides 30 and 20
 CENTERS = plots.center_plane(TARGET, sides=[34, 14], reach=60)  # neither in the target nor around it
@@ -103,6 +105,49 @@ def test_boxes_are_outlined_where_they_are_with_their_labels_and_scores(ax):
     assert np.any(edges[0] != edges[1])
 
 
+TURNED = np.array([45.0, 50, 30, 20, 0.5])
+TURNED_CORNERS = [45, 50] + np.array([[15, 10], [-15, 10], [-15, -10], [15, -10]]) @ [
+    [np.cos(0.5), np.sin(0.5)],
+    [-np.sin(0.5), np.cos(0.5)],
+]
+
+
+def test_turned_boxes_are_outlined_by_their_corners_with_labels_at_the_box_around(ax):
+    plots.draw_targets(TURNED[None], ["cat"], ax=ax)
+    plots.draw_predictions(TURNED[None], ["dog"], [0.876], ax=ax)
+    for collection in ax.collections:
+        np.testing.assert_allclose(collection.get_paths()[0].vertices[:4], TURNED_CORNERS, rtol=1e-6)
+    places = [text.get_position() for text in ax.texts]
+    (left, top), (_, bottom) = np.min(TURNED_CORNERS, axis=0), np.max(TURNED_CORNERS, axis=0)
+    np.testing.assert_allclose(places, [(left, top), (left, bottom)], rtol=1e-6)
+
+
+def test_a_plane_of_turns_holds_boxes_along_the_first_side_of_the_target_at_all_angles():
+    plane = plots.turn_plane(TURNED, sides=[30, 20], reach=40)
+    place = np.asarray(plane.place(jnp.array([10.0, 90.0])))
+    np.testing.assert_allclose(
+        place, [45 + 10 * np.cos(0.5), 50 + 10 * np.sin(0.5), 30, 20, 0.5 + np.pi / 2], rtol=1e-6
+    )
+    np.testing.assert_allclose(plane.place(jnp.asarray(plane.at_target, jnp.float32)), TURNED, rtol=1e-6)
+
+
+def test_the_field_of_a_turned_box_points_to_the_target_in_sides_of_the_picture(ax):
+    plane = plots.turn_plane(TURNED, sides=[30, 20], reach=20)
+    places, arrows, _ = arrows_and_dots(plots.draw_gradient_field(losses.rotated_giou_loss, TURNED, plane, ax=ax))
+    x, y = np.asarray(places).T
+    inward = x / 20**2 * arrows[:, 0] + y / 90**2 * arrows[:, 1] < 0
+    near = (np.abs(x) < 15) & (np.abs(y) < 30)
+    assert np.mean(inward[near]) > 0.95
+
+
+def test_turned_boxes_move_by_their_centers(ax):
+    path = TURNED + np.linspace(40, 0, 30)[:, None, None] * [1, -1, 0.5, 0, 0.01]
+    plots.draw_trajectories(path, TURNED[None], ax=ax)
+    (line,) = ax.lines
+    np.testing.assert_allclose(np.stack(line.get_data(), axis=-1), path[:, 0, :2], rtol=1e-5)
+    np.testing.assert_allclose(ax.collections[-2].get_paths()[0].vertices[:4], TURNED_CORNERS, rtol=1e-6)
+
+
 def test_a_box_that_leaves_its_image_does_not_widen_the_picture(ax):
     plots.draw_image(np.zeros((80, 50, 3)), ax=ax)
     plots.draw_predictions(TARGET[None], ax=ax)
@@ -113,9 +158,9 @@ def test_a_box_that_leaves_its_image_does_not_widen_the_picture(ax):
 def test_a_landscape_has_the_values_of_the_loss_and_its_lowest_point_at_the_target(ax):
     plots.draw_landscape(losses.giou_loss, TARGET, CENTERS, ax=ax)
     values = ax.images[0].get_array()
-    assert values.shape == (plots.FINE, plots.FINE)
+    assert values.shape == (planes.FINE, planes.FINE)
     assert ax.images[0].get_extent() == [-15, 105, 110, -10]
-    step = 120 / plots.FINE
+    step = 120 / planes.FINE
     center = jnp.array([-15 + 10.5 * step, -10 + 40.5 * step])
     expected = losses.giou_loss(CENTERS.place(center), jnp.asarray(TARGET, jnp.float32))
     np.testing.assert_allclose(values[40, 10], expected, rtol=1e-5)
@@ -153,10 +198,10 @@ def test_an_outline_of_another_plane_is_drawn_too(ax):
 def test_boxes_without_overlap_are_dots_under_iou_and_arrows_under_giou():
     for loss in (losses.iou_loss, losses.giou_loss):
         places, _, dots = arrows_and_dots(plots.draw_gradient_field(loss, TARGET, CENTERS, ax=Figure().subplots()))
-        assert len(places) + len(dots) == plots.COARSE**2
+        assert len(places) + len(dots) == planes.COARSE**2
         overlap = np.all(center_offsets(dots) < [32, 17], axis=-1)
         if loss is losses.iou_loss:
-            assert np.sum(~overlap) > plots.COARSE**2 / 2
+            assert np.sum(~overlap) > planes.COARSE**2 / 2
             assert np.all(center_offsets(places) <= [32, 17])  # boxes that touch are drawn together
         else:
             assert np.all(center_offsets(dots) < [2 + 1e-3, 3 + 1e-3])  # the target covers the height of the box
@@ -178,7 +223,7 @@ def test_a_loss_without_a_slope_has_no_contours_and_is_dots_all_over(ax):
         return 0 * predictions[..., 0]
 
     _, _, dots = arrows_and_dots(plots.draw_gradient_field(constant, TARGET, CENTERS, ax=Figure().subplots()))
-    assert len(dots) == plots.COARSE**2
+    assert len(dots) == planes.COARSE**2
     plots.draw_landscape(constant, TARGET, CENTERS, ax=ax)
     assert len(ax.collections) == len(CENTERS.outlines)
 
@@ -189,7 +234,7 @@ def test_a_trajectory_is_drawn_from_its_first_box_to_its_last(ax):
     (line,) = ax.lines
     np.testing.assert_allclose(np.stack(line.get_data(), axis=-1), (path[:, 0, :2] + path[:, 0, 2:]) / 2)
     predicted = [collection for collection in ax.collections if collection.get_label() == "predicted"]
-    assert len(predicted) == plots.OUTLINES
+    assert len(predicted) == drawn_boxes.OUTLINES
     for collection, box in ((predicted[0], path[0, 0]), (predicted[-1], path[-1, 0])):
         vertices = collection.get_paths()[0].vertices
         np.testing.assert_allclose([*np.min(vertices, axis=0), *np.max(vertices, axis=0)], box)

@@ -13,9 +13,10 @@ from jaxbox import boxes, losses, similarity
 from jaxbox.numerics import execution
 from tests import cases, reference
 from tests.everywhere import set_mesh
+from tests.programs import ROUNDING
 
 OPTIONS = {"nwd": {"constant": 2.0}}
-NAMES = [name for name in similarity.__all__ if name != "pairwise"]
+NAMES = similarity.upright.__all__  # the turned ones: tests/test_rotated_overlap.py
 
 every_similarity = pytest.mark.parametrize("name", NAMES)
 
@@ -25,10 +26,11 @@ def similarity_of(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ioa"])
-def test_the_loss_of_the_same_name_is_one_minus_the_similarity(name):
+def test_the_loss_of_the_same_name_is_one_minus_the_similarity_or_half_of_that(name):
     pair = [jnp.float32(x) for x in cases.random_pairs(100, seed=1)]
     loss = functools.partial(getattr(losses, f"{name}_loss"), **OPTIONS.get(name, {}))
-    np.testing.assert_allclose(loss(*pair), 1 - similarity_of(name)(*pair), rtol=1e-6, atol=1e-6)
+    share = 0.5 if name.endswith("mgiou") else 1.0  # the range of that loss is [0, 1)
+    np.testing.assert_allclose(loss(*pair), share * (1 - similarity_of(name)(*pair)), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.usefixtures("x64")
@@ -99,6 +101,21 @@ def test_rows_that_an_explicit_mesh_spreads_are_not_taken_apart(axes, chunks):
         )
         compare = similarity.pairwise(similarity.iou)
         assert lengths_of_loops(lambda a, b: jnp.sum(compare(a, b)), a, b) == set(chunks)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((3, 4), (2, 5, 4)), ((2, 3, 4), (5, 4)), ((6, 1, 3, 4), (2, 5, 4)), ((1, 3, 4), (2, 5, 4))]
+)
+def test_sets_with_other_leading_axes_are_those_that_are_repeated(first, second):
+    a, b = (cases.random_boxes(np.prod(shape[:-1]), seed=i).reshape(shape) for i, shape in enumerate((first, second)))
+    batch = np.broadcast_shapes(first[:-2], second[:-2])
+    repeated = [np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b)]
+    wheres = [np.arange(x[..., 0].size).reshape(x.shape[:-1]) % 3 > 0 for x in (a, b)]
+    compare, where = similarity.pairwise(similarity.giou), tuple(wheres)
+    assert_equal = functools.partial(np.testing.assert_allclose, rtol=ROUNDING, atol=ROUNDING)
+    assert_equal(compare(a, b), compare(*repeated))
+    everywhere = tuple(np.broadcast_to(x, (*batch, x.shape[-1])) for x in wheres)
+    assert_equal(compare(a, b, where=where), compare(*repeated, where=everywhere))
 
 
 def gradients_of_many_pairs():

@@ -21,29 +21,32 @@ import numpy as np
 import rich.progress
 from jax import lax
 
-from jaxbox import losses
+from jaxbox import losses, similarity
 from tests import cases
 from tests.programs import float32_errors
-from tests.table import LOSSES
-from tests.test_similarity import NAMES, similarity_of
+from tests.shapes import SOLIDS, TURNED, UPRIGHT, Shape
+from tests.table import EVERY
+from tests.test_similarity import similarity_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
-# The names of `cases.AWKWARD` by group, in the order of the table.
+SHAPES = UPRIGHT, TURNED, SOLIDS
+# The awkward pairs by group, in the order of the table: a shape and a name each.
 GROUPS = {
-    group: tuple(name for name, case in cases.AWKWARD.items() if case.group == group)
-    for group in dict.fromkeys(case.group for case in cases.AWKWARD.values())
+    group: tuple((shape, name) for shape in SHAPES for name, case in shape.awkward.items() if case.group == group)
+    for group in dict.fromkeys(case.group for shape in SHAPES for case in shape.awkward.values())
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """A function of two boxes, and the range it promises for boxes that are not flipped, and for those that are."""
+    """A function of two boxes of a shape, and the range it promises for those not flipped, and for those that are."""
 
     function: Callable[[jax.Array, jax.Array], jax.Array]
     lower: float
     upper: float
     upper_if_flipped: float
+    shape: Shape = UPRIGHT
 
 
 def of_logits(a, b):
@@ -56,18 +59,23 @@ def of_variance_1(a, b):
 
 def promises():
     """Every public loss and similarity by its name."""
-    found = {row.name: Promise(row, 0, row.upper, row.upper_if_flipped or row.upper) for row in LOSSES}
+    found = {row.name: Promise(row, 0, row.upper, row.upper_if_flipped or row.upper, row.shape) for row in EVERY}
     found["distribution_focal_loss"] = Promise(of_logits, 0, np.inf, np.inf)
     found["uncertain_l1_loss"] = Promise(of_variance_1, -np.inf, np.inf, np.inf)
-    for name in NAMES:
-        upper = found[f"{name}_loss"].upper if f"{name}_loss" in found else 1
-        found[name] = Promise(similarity_of(name), 1 - upper, 1, 1)
+    for name in similarity.__all__:
+        if name == "pairwise":
+            continue
+        loss = found.get(f"{name}_loss")
+        span = (
+            1 if loss is None else loss.upper * (2 if name.endswith("mgiou") else 1)
+        )  # that loss is half of 1 - MGIoU
+        found[name] = Promise(similarity_of(name), 1 - span, 1, 1, UPRIGHT if loss is None else loss.shape)
     return found
 
 
 def of_pair(function):
-    """A function of two boxes as one of eight coordinates."""
-    return lambda pair: function(pair[..., :4], pair[..., 4:])
+    """A function of two boxes as one of the numbers of both."""
+    return lambda pair: function(*jnp.split(pair, 2, axis=-1))
 
 
 def by_scan(function, pairs):
@@ -117,24 +125,25 @@ TRANSFORMS = {
 }
 
 
-def is_held(case, dtype):
+def is_held(case, dtype, shape=UPRIGHT):
     """Whether a dtype can hold a pair: no coordinate is infinite, and no side changes its sign or becomes 0."""
-    corners = case.corners
+    boxes = np.array([*case])
     with np.errstate(over="ignore"):
-        stored = corners.astype(dtype).astype(np.float64)
-    return np.all(np.isfinite(stored)) and np.array_equal(*(np.sign(x[:, 1] - x[:, 0]) for x in (corners, stored)))
+        stored = boxes.astype(dtype).astype(np.float64)
+    return np.all(np.isfinite(stored)) and np.array_equal(*(np.sign(shape.sides(x)) for x in (boxes, stored)))
 
 
-def kinds_for(dtype, transform):
-    kinds = cases.AWKWARD_MODERATE if transform == "Hessian" else cases.AWKWARD
-    return {kind: case for kind, case in kinds.items() if is_held(case, jnp.dtype(dtype))}
+def kinds_for(dtype, transform, shape=UPRIGHT):
+    kinds = shape.moderate if transform == "Hessian" else shape.awkward
+    return {kind: case for kind, case in kinds.items() if is_held(case, jnp.dtype(dtype), shape)}
 
 
 @functools.cache
 def exact_derivatives(name, dtype, transform):
     """The derivatives in float32 of pairs that were rounded to a half precision."""
-    pairs = np.concatenate(cases.stacked(kinds_for(dtype, transform)), axis=-1).astype(dtype)
-    return np.asarray(TRANSFORMS[transform](promises()[name].function, jnp.asarray(pairs, jnp.float32))[1])
+    promise = promises()[name]
+    pairs = np.concatenate(cases.stacked(kinds_for(dtype, transform, promise.shape)), axis=-1).astype(dtype)
+    return np.asarray(TRANSFORMS[transform](promise.function, jnp.asarray(pairs, jnp.float32))[1])
 
 
 def count(name, dtype, transform):
@@ -144,7 +153,8 @@ def count(name, dtype, transform):
       By kind, what is wrong: "" if nothing is, "overflow" if a derivative is infinite because the true one is beyond a
       half precision, else what was found.
     """
-    promise, kinds = promises()[name], kinds_for(dtype, transform)
+    promise = promises()[name]
+    kinds = kinds_for(dtype, transform, promise.shape)
     pairs = jnp.asarray(np.concatenate(cases.stacked(kinds), axis=-1), dtype)
     values, derivatives = (np.asarray(x, np.float64) for x in TRANSFORMS[transform](promise.function, pairs))
     finite = np.isfinite(derivatives)
@@ -155,7 +165,7 @@ def count(name, dtype, transform):
         beyond = np.zeros_like(finite)
     result = {}
     for kind, value, fine, over in zip(kinds, values, finite, beyond, strict=True):
-        upper = promise.upper_if_flipped if kinds[kind].flipped else promise.upper
+        upper = promise.upper_if_flipped if promise.shape.flipped(kinds[kind]) else promise.upper
         in_range = promise.lower - 1e-6 <= value <= upper + 1e-6
         wrong = not np.isfinite(value) or not np.all(fine | over)
         result[kind] = "not finite" if wrong else "out of range" if not in_range else "overflow" if np.any(over) else ""
@@ -169,12 +179,6 @@ def matrix(names):
         yield (name, dtype, transform), count(name, dtype, transform)
 
 
-def count_of_cells(group, dtype):
-    """How many cells of the table of kinds a group and a dtype have."""
-    held = [kind for transform in TRANSFORMS for kind in kinds_for(dtype, transform) if kind in GROUPS[group]]
-    return len(promises()) * len(held)
-
-
 def table_of_kinds(found):
     """The cells of `matrix` that are wrong, by group of kinds and dtype, as Markdown."""
     cells = collections.defaultdict(collections.Counter)
@@ -185,7 +189,7 @@ def table_of_kinds(found):
     for group, kinds in GROUPS.items():
         row = []
         for dtype in DTYPES:
-            counts = sum((cells[kind, dtype] for kind in kinds), collections.Counter())
+            counts = sum((cells[kind, dtype] for kind in {kind for _, kind in kinds}), collections.Counter())
             wrong = counts["not finite"] + counts["out of range"]
             beyond = f", {counts['overflow']} beyond" if counts["overflow"] else ""
             row.append(f"{wrong} of {counts.total()}{beyond}" if counts else "not held")
@@ -215,7 +219,7 @@ def main():
     names = chosen.only or list(promises())
     total = len(names) * len(DTYPES) * len(TRANSFORMS)
     found = dict(rich.progress.track(matrix(names), "derivatives", total))
-    rows = [row for row in LOSSES if row.name in names]
+    rows = [row for row in EVERY if row.name in names]
     jax.config.update("jax_enable_x64", True)
     errors = {
         row.name: [float32_errors(row, offset) for offset in PLACES.values()]

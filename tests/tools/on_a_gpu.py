@@ -28,14 +28,14 @@ import rich.table
 
 from jaxbox import boxes, losses, similarity
 from tests.tools import hlo
-from tests.tools.benchmarks import plain, torch_peers
+from tests.tools.benchmarks import dense, plain, torch_peers
 from tests.tools.benchmarks.matching import on_the_host, ours, problems
 from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
 from tests.tools.benchmarks.timing import CONTROL, Effort, measure
 
 ROOT = pathlib.Path(__file__).parents[2]
 CORE = ["numerics", "geometry", "boxes", "similarity", "losses", "distributions", "reductions", "disagreements"]
-CORE += ["limits", "matching"]
+CORE += ["limits", "costs", "matching", "assigners", "suppression", "detectors", "dense"]
 NAMES = "iou", "giou", "diou", "ciou", "siou"
 COUNT = 10_000_000
 PAIRS = "iou", "giou", "ciou"
@@ -163,6 +163,14 @@ def of_matching() -> Iterator[dict[str, object]]:
         yield {"function": "linear_assignment", "program": f"{kind} 208 x (300 x 100)", "microseconds": once}
 
 
+def of_dense() -> Iterator[dict[str, object]]:
+    """Assigners of 8 images and suppression in one, and the same in plain `jax.numpy`."""
+    for given, times in itertools.chain(dense.of_assigners(EFFORT), dense.of_suppression(EFFORT)):
+        sizes = " ".join(f"{count} {name}" for name, count in given.items() if name != "function")
+        for way in ("jaxbox", "plain"):
+            yield {"function": given["function"], "program": f"{way}, {sizes}", "microseconds": times[way]}
+
+
 def table_of(record: dict[str, Any]) -> rich.table.Table:
     """The record as it is printed: bytes and times over those of a copy."""
     rate = record["copy"]["bytes a second"]
@@ -202,7 +210,7 @@ def main() -> None:
     record["copy"] = of_copy(options.count)
     record["rows"] = []
     names = tuple(options.names)
-    measurements = [of_losses(names, options.count), of_pairwise(PAIRS), of_matching()]
+    measurements = [of_losses(names, options.count), of_pairwise(PAIRS), of_matching(), of_dense()]
     if device.platform == "gpu":
         measurements.append(of_torch(names, options.count))
     for measured in measurements:

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxbox import losses, reductions
 from jaxbox.demo import command, digits, heads, train
+from jaxbox.demo.scenes import Scenes
 
 DEVICES = 256
 SIZES = [(1, digits.SLOTS), (2, 2 * digits.SLOTS)]  # images a device, boxes an image
@@ -49,8 +50,8 @@ def placed(tree, mesh, *axes):
 
 def scenes(images, slots):
     shape = (images, digits.CANVAS, digits.CANVAS, 1)
-    dtypes = [((images, slots, 4), np.float32), ((images, slots), np.int32), ((images, slots), np.bool_)]
-    return digits.Scenes(*(jax.ShapeDtypeStruct(*array) for array in [(shape, np.float32), *dtypes]))
+    dtypes = [((images, slots, 4), np.float32), ((images, slots), np.int32), *[((images, slots), np.bool_)] * 2]
+    return Scenes(*(jax.ShapeDtypeStruct(*array) for array in [(shape, np.float32), *dtypes]))
 
 
 def detector_step(mesh, images, slots):
@@ -59,14 +60,14 @@ def detector_step(mesh, images, slots):
     head = heads.HEADS[command.HEADS[0]]
 
     def create():
-        model = head.model(nnx.Rngs(0))
+        model = head.model(nnx.Rngs(0), head.architecture)
         model.train()
         return model, train.make_optimizer(model, command.FULL["steps"])
 
     model, optimizer = nnx.eval_shape(create)
     for module in (model, optimizer):
         nnx.update(module, placed(nnx.state(module), mesh))
-    step: Any = train.make_train_step(head.total_loss(dict(command.DEFAULT_LOSSES)))
+    step: Any = train.make_train_step(head.total_loss(command.DEFAULT_LOSSES[command.HEADS[0]]))
     parameters = [array.shape for array in jax.tree.leaves(nnx.state(model, nnx.Param))]
     return step.lower(model, optimizer, placed(scenes(images, slots), mesh, "batch")), parameters
 

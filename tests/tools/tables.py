@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jaxbox.demo import catalogue
+from tests.shapes import Shape
 from tests.table import LOSSES
 from tests.tools import guarantees
 
@@ -68,13 +69,20 @@ def of_the_guarantee() -> list[str]:
         for kind, what in guarantees.count(name, dtype, "vmap(grad)").items()
         if what == "overflow"
     }
-    held = {dtype: guarantees.kinds_for(dtype, "vmap(grad)") for dtype in guarantees.DTYPES}
+    held = {
+        (shape, kind, dtype)
+        for shape in guarantees.SHAPES
+        for dtype in guarantees.DTYPES
+        for kind in guarantees.kinds_for(dtype, "vmap(grad)", shape)
+    }
 
-    def cell(kinds: tuple[str, ...], dtype: str) -> str:
-        if not any(kind in held[dtype] for kind in kinds):
+    def cell(kinds: tuple[tuple[Shape, str], ...], dtype: str) -> str:
+        are_held = [(*kind, dtype) in held for kind in kinds]
+        if not any(are_held):
             return "not held"
-        some_are_not = ", some not held" if not all(kind in held[dtype] for kind in kinds) else ""
-        return "0 wrong" + some_are_not + (", some beyond" if any((kind, dtype) in beyond for kind in kinds) else "")
+        some_are_not = ", some not held" if not all(are_held) else ""
+        some_beyond = ", some beyond" if any((kind, dtype) in beyond for _, kind in kinds) else ""
+        return "0 wrong" + some_are_not + some_beyond
 
     groups = guarantees.GROUPS.items()
     rows = [(group, *(cell(kinds, dtype) for dtype in guarantees.DTYPES)) for group, kinds in groups]

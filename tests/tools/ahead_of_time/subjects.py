@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxbox import boxes, losses, matching, similarity
+from jaxbox import boxes, detectors, losses, matching, similarity, suppression
 from jaxbox._assignment import in_step, sides
 from tests.tools.benchmarks.subjects import mean_of, value_and_grad, weighted_gradients
 
@@ -62,9 +62,7 @@ def array(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
 def of_losses() -> Iterator[Subject]:
     """Each program of each loss of overlap at each shape."""
     for name in NAMES:
-        loss = getattr(losses, f"{name}_loss", None)
-        if loss is None:
-            continue
+        loss = getattr(losses, f"{name}_loss")
         for shape in SHAPES:
             yield from _of_loss(name, loss, shape)
 
@@ -104,6 +102,16 @@ def _targets_of(name: str, program: str, shape: tuple[int, ...]) -> int:
     if shape in (FLAT, BATCH):
         return 3 if program in ("masked", "in bfloat16") and shape == FLAT else 1
     return 1 if program in BASIC else 0
+
+
+def of_turned() -> Iterator[Subject]:
+    """Losses of turned boxes of a batch: five numbers a box and one loss a pair."""
+    two = (array(64, 8400, 5),) * 2
+    for name in ("rotated_mgiou", "rotated_iou", "rotated_giou", "rotated_diou", "gwd", "kld"):
+        loss = getattr(losses, f"{name}_loss")
+        make = functools.partial(Subject, name, size="64 x 8400", arguments=two, targets=1)
+        yield make("forward", compute=loss, least=44 * 64 * 8400)
+        yield make("value and gradient", compute=value_and_grad(loss), least=60 * 64 * 8400)
 
 
 def of_conversions() -> Iterator[Subject]:
@@ -148,7 +156,36 @@ def of_matching() -> Iterator[Subject]:
             yield Subject("linear_assignment", program, size, compute, arguments, least, 2)
 
 
-EVERY = of_losses, of_conversions, of_pairs, of_matching
+CELLS, CLASSES, BINS = 8400, 80, 16  # of YOLOv8 at 640 by 640
+
+
+def of_cells() -> Iterator[Subject]:
+    """The whole loss of YOLOv8 and what is kept of the boxes that it finds."""
+    images, slots, outputs = 8, 50, 100
+
+    def loss(
+        logits: jax.Array, bins: jax.Array, goals: jax.Array, labels: jax.Array, where: jax.Array, points: jax.Array
+    ) -> jax.Array:
+        strides = points[:, 0] + 8
+        targets = detectors.Targets(goals, labels, where)
+        return detectors.yolov8_loss(logits, bins, targets, points, strides)[0]
+
+    def keep(found: jax.Array, scores: jax.Array) -> tuple[jax.Array, ...]:
+        return suppression.nms(found, scores, threshold=0.5, outputs=outputs)
+
+    predicted = array(images, CELLS, CLASSES), array(images, CELLS, 4 * BINS)
+    held = array(images, slots, 4), array(images, slots, dtype=jnp.int32), array(images, slots, dtype=jnp.bool_)
+    arguments = (*predicted, *held, array(CELLS, 2))
+    least = 8 * images * CELLS * (CLASSES + 4 * BINS)
+    size = f"{images} x {CELLS} x {slots}"
+    # For a GPU it takes minutes.
+    yield Subject("yolov8_loss", "value and gradient", size, jax.value_and_grad(loss, (0, 1)), arguments, least, 0)
+    boxes_and_scores = array(images, CELLS, 4), array(images, CELLS)
+    least = images * (20 * CELLS + 8 * outputs)
+    yield Subject("nms", "forward", f"{images} x {outputs} of {CELLS}", keep, boxes_and_scores, least, 1)
+
+
+EVERY = of_losses, of_turned, of_conversions, of_pairs, of_matching, of_cells
 
 
 def subjects() -> list[Subject]:

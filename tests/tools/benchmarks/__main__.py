@@ -38,6 +38,9 @@ from tests.tools.benchmarks.matching import PROBLEMS as MATCHINGS
 from tests.tools.benchmarks.matching import of_matching
 from tests.tools.benchmarks.subjects import broadcasting, mean_of, random_boxes, value_and_grad, weighted_gradients
 from tests.tools.benchmarks.timing import CONTROL, Effort, measure
+from tests.tools.benchmarks.turned import COUNTS, of_turned
+from tests.tools.benchmarks.yolo import SIZES as YOLO
+from tests.tools.benchmarks.yolo import of_yolo
 
 OPTIONS = {"mpdiou": {"image_size": (1.0, 1.0)}, "nwd": {"constant": 1.0}, "focused_wiou": {"mean_loss": 0.5}}
 PREDICTED = {"uncertain_l1": (0, 1)}  # the places of what a network predicts, where it is not the first alone
@@ -66,7 +69,7 @@ def one_minus(function):
 # What is measured is what has a plain form, so a loss is measured once `plain` has it.
 PLAIN = {name.removesuffix("_loss"): function for name, function in vars(plain).items() if name.endswith("_loss")}
 LOSSES = {name: loss for name, loss in public(losses).items() if name in PLAIN}
-SIMILARITIES = public(similarity)
+SIMILARITIES = {name: alike for name, alike in public(similarity).items() if name in PLAIN or name == "ioa"}
 PLAIN_SIMILARITIES = {name: one_minus(PLAIN[name]) for name in SIMILARITIES if name in PLAIN} | {"ioa": plain.ioa}
 
 
@@ -295,9 +298,22 @@ COLUMNS = {
     },
     "assigners": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox"), "it again / it": (CONTROL, "jaxbox")},
     "suppression": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox"), "it again / it": (CONTROL, "jaxbox")},
+    "turned": {
+        "gradients, us": ("gradients",),
+        "them / those of upright giou": ("gradients", "gradients of giou"),
+        "forward, us": ("forward",),
+        "it / that of upright giou": ("forward", "forward of giou"),
+        "shapely / it": ("ten times a thousand by shapely", "similarity"),
+        "them again / them": (CONTROL, "gradients"),
+    },
     "detectors": {
         "jaxbox, us": ("jaxbox",),
         "transformers / it": ("transformers", "jaxbox"),
+        "it again / it": (CONTROL, "jaxbox"),
+    },
+    "yolo": {
+        "jaxbox, us": ("jaxbox",),
+        "ultralytics / it": ("ultralytics", "jaxbox"),
         "it again / it": (CONTROL, "jaxbox"),
     },
     "compilation": {"jaxbox, us": ("jaxbox",), "plain / it": ("plain", "jaxbox")},
@@ -427,7 +443,9 @@ def main(arguments=None):
         "matching": lambda: of_matching(effort, MATCHINGS[:1] if chosen.quick else MATCHINGS),
         "assigners": lambda: of_assigners(effort),
         "suppression": lambda: of_suppression(effort),
+        "turned": lambda: of_turned(effort, COUNTS[:1] if chosen.quick else COUNTS),
         "detectors": lambda: of_detectors(effort),
+        "yolo": lambda: of_yolo(effort, YOLO[:1] if chosen.quick else YOLO),
         "compilation": lambda: of_compilation(family, effort),
         "import": lambda: of_import(effort),
         "simulation": lambda: of_simulation(family, effort),
@@ -437,7 +455,7 @@ def main(arguments=None):
     console = rich.console.Console(width=None if sys.stdout.isatty() else 225)
     installed = [
         name
-        for name in ("jax", "jaxlib", "numpy", "optax", "scipy", "torch", "torchvision", "transformers")
+        for name in ("jax", "jaxlib", "numpy", "optax", "scipy", "torch", "torchvision", "transformers", "ultralytics")
         if importlib.util.find_spec(name)
     ]
     header = {"device": processor(), "versions": files.versions(installed)}

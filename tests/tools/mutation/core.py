@@ -10,10 +10,12 @@ ROOT = pathlib.Path(__file__).parents[3]
 # The modules of the core, each a file or a package, and the tests that look at each most closely.
 TESTS_OF = {
     "_checks": ["checks", "messages", "limits"],
-    "numerics": ["numerics*"],
-    "_geometry": ["geometry*", "boxes*"],
+    "numerics": ["numerics*", "rotated_overlap"],
+    "_geometry": ["geometry*", "boxes*", "rotated_overlap", "gaussian"],
     "boxes": ["boxes*"],
-    "similarity": ["similarity*"],
+    "rotated": ["rotated"],
+    "similarity": ["similarity*", "rotated_overlap"],
+    "gaussian": ["gaussian"],
     "_assignment": ["matching"],
     "matching": ["matching"],
     "coders": ["coders*"],
@@ -21,7 +23,7 @@ TESTS_OF = {
     "costs": ["costs*"],
     "assigners": ["assigners"],
     "suppression": ["suppression"],
-    "detectors": ["detectors"],
+    "detectors": ["detectors", "dense*"],
     "losses": ["distributions*", "classes*", "losses*", "laws_*", "disagreements*"],
 }
 TESTS_OF_ALL = ["guarantees", "compiled", "everywhere"]

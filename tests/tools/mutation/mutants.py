@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import marshal
 import pathlib
+import warnings
 from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Any
@@ -221,7 +222,9 @@ def _reads(node: ast.AST, home: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _compiled(statement: ast.stmt) -> bytes:
-    return marshal.dumps(compile(ast.Module([statement], []), "", "exec", dont_inherit=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of a mutant, such as an index of a number
+        return marshal.dumps(compile(ast.Module([statement], []), "", "exec", dont_inherit=True))
 
 
 def _needs_parentheses(place: Place, replacement: ast.AST) -> bool:
