@@ -11,8 +11,8 @@ from jaxbox import boxes, losses, similarity
 from jaxbox.numerics import execution
 from tests import cases
 from tests.programs import ROUNDING
-from tests.shapes import UPRIGHT
-from tests.table import every_loss
+from tests.shapes import TURNED, UPRIGHT
+from tests.table import EVERY, every_loss, rows
 
 COUNT = 1024  # whole tiles of a TPU
 OTHERS = "tpu", "gpu"
@@ -42,6 +42,10 @@ def pairs(shape=UPRIGHT):
     awkward = cases.stacked(shape.awkward)
     random = shape.random_pairs(COUNT - len(awkward[0]), seed=40)
     return [np.concatenate(some).astype(np.float32) for some in zip(awkward, random, strict=True)]
+
+
+def random_pairs(shape):
+    return [np.float32(x) for x in shape.random_pairs(COUNT, seed=41)]
 
 
 def with_gradients(function, *arrays):
@@ -131,6 +135,37 @@ def test_all_pairs_do_as_well_but_for_the_order_of_sums(run_as, alike, platform)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         scale = np.maximum(np.max(np.abs(other)), 1e-6) if np.ndim(other) else 1
         np.testing.assert_allclose(np.asarray(one) / scale, np.asarray(other) / scale, rtol=1e-5, atol=1e-5)
+
+
+@rows(lambda row: row.name in {"rotated_iou_loss", "gwd_loss", "solid_mgiou_loss"}, of=EVERY)
+def test_many_turned_boxes_in_chunks_have_the_values_and_derivatives_of_all_at_once(monkeypatch, row):
+    def found(rows_at_once):
+        monkeypatch.setattr(execution, "ROWS_AT_ONCE", rows_at_once)
+        jax.clear_caches()  # of programs with other chunks
+        keep = np.arange(COUNT) % 9 > 0
+        loss = functools.partial(row, where=keep.reshape(2, -1))
+        some = [jnp.asarray(x.reshape(2, COUNT // 2, -1)) for x in random_pairs(row.shape)]
+        program = jax.jit(functools.partial(differentiated, loss), compiler_options=QUICK)
+        return [np.asarray(x) for x in jax.tree.leaves(program(*some))]
+
+    for one, other in zip(found(300), found(COUNT), strict=True):  # of 4 chunks the last one has a row too many
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.max(np.abs(other)))
+    jax.clear_caches()
+
+
+def test_options_of_many_turned_boxes_in_chunks_have_derivatives_too(monkeypatch):
+    a, b = random_pairs(TURNED)
+    of_each = np.linspace(1, 3, COUNT, dtype=np.float32)
+
+    def found(rows_at_once):
+        monkeypatch.setattr(execution, "ROWS_AT_ONCE", rows_at_once)
+        jax.clear_caches()
+        slopes = [jax.grad(lambda tau: jnp.sum(losses.kld_loss(a, b, tau=tau)))(tau) for tau in (2.0, of_each)]
+        return [*slopes, losses.kld_loss(a, b, tau=of_each)]
+
+    for one, other in zip(found(300), found(COUNT), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    jax.clear_caches()
 
 
 def test_flat_boxes_have_tiles_where_every_device_has_whole_ones(monkeypatch):

@@ -7,17 +7,22 @@ counts what they bring.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
+from typing import TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
+Function = TypeVar("Function", bound=Callable[..., jax.Array])
+
 __all__ = [
     "all_pairs",
     "coordinates",
     "fusion_barrier",
+    "in_chunks",
     "promote",
     "row_sums",
     "settled",
@@ -255,11 +260,7 @@ def _compare_in_chunks_jvp(of_rows, primals, tangents):
 
     def one_by_one(pairs_at_once, a, *others):
         chunks = -(-count // max(1, pairs_at_once // columns))
-        rows = -(-count // chunks)
-        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
-        padded = jnp.pad(a, [(0, rows * chunks - count), (0, 0)], mode="edge").reshape(chunks, rows, -1)
-        of_chunk = jax.checkpoint(lambda some: _compare(of_rows, some, *others))
-        return lax.map(of_chunk, padded).reshape(-1, columns)[:count]
+        return _chunk_by_chunk(chunks, lambda some: _compare(of_rows, some, *others), a)
 
     def tangent(compare):
         return lambda: jax.jvp(compare, primals, tangents)[1]
@@ -271,6 +272,80 @@ def _compare_in_chunks_jvp(of_rows, primals, tangents):
     on_cpu = functools.partial(one_by_one, min(max(count * columns // 16, fewest), most))
     chosen = _by_platform(cpu=tangent(on_cpu), tpu=tangent(elsewhere), gpu=tangent(elsewhere))
     return _compare_in_chunks(of_rows, *primals), chosen
+
+
+def _chunk_by_chunk(chunks, function, rows):
+    """A function of rows that keeps none of what its derivative needs: it is computed again, for a chunk at a time."""
+    count = len(jax.tree.leaves(rows)[0])
+    at_once = -(-count // chunks)
+
+    def split(x):
+        # The last chunk is filled up with the last row, whose derivatives are counted 0 times.
+        filled = jnp.pad(x, [(0, at_once * chunks - count), *[(0, 0)] * (x.ndim - 1)], mode="edge")
+        return filled.reshape(chunks, at_once, *x.shape[1:])
+
+    values = lax.map(jax.checkpoint(function), jax.tree.map(split, rows))
+    return values.reshape(-1, *values.shape[2:])[:count]
+
+
+ROWS_AT_ONCE = 2**16  # on a CPU
+
+
+def in_chunks(loss: Function) -> Function:
+    """A loss whose derivative a CPU computes for some rows at a time, if there are many.
+
+    A loss of turned boxes is cut into a dozen kernels, which hand each other 20 to 60 numbers a box. For a million
+    boxes these are new memory at each call, which takes more time than to compute them; in chunks they stay in place.
+
+    Args:
+      loss: of `predictions` and `targets`, `[..., k]`, of one shape, and of options by name, which are None, a number,
+        or an array, `()` or of a shape that broadcasts against `[...]`. It returns `[...]`.
+
+    Returns:
+      The same function.
+    """
+
+    @functools.wraps(loss)
+    def call(predictions: jax.Array, targets: jax.Array, **options: jax.Array | np.ndarray | float | None) -> jax.Array:
+        leading = predictions.shape[:-1]
+        # A symbol cannot be divided into chunks, and rows that lie on several devices would be gathered.
+        is_known = all(isinstance(side, int) for side in leading) and jax.device_count() == 1
+        if not is_known or math.prod(leading) < 2 * ROWS_AT_ONCE:
+            return loss(predictions, targets, **options)
+        given = {name: value for name, value in options.items() if isinstance(value, (jax.Array, np.ndarray))}
+        known = {name: value for name, value in options.items() if name not in given}
+        of_rows = {name: jnp.broadcast_to(value, leading) for name, value in given.items() if value.ndim}
+        arrays = {"predictions": predictions, "targets": targets} | of_rows
+        flat = {name: array.reshape(-1, *array.shape[len(leading) :]) for name, array in arrays.items()}
+
+        def of_some(rows: dict[str, jax.Array], scalars: dict[str, jax.Array]) -> jax.Array:
+            return loss(**rows, **scalars, **known)
+
+        scalars = {name: jnp.asarray(value) for name, value in given.items() if name not in of_rows}
+        return _in_chunks(of_some, flat, scalars).reshape(leading)
+
+    return cast(Function, call)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _in_chunks(function, rows, scalars):
+    return function(rows, scalars)
+
+
+@_in_chunks.defjvp
+def _in_chunks_jvp(function, primals, tangents):
+    def at_once(rows, scalars):
+        return function(rows, scalars)
+
+    def one_by_one(rows, scalars):
+        chunks = -(-len(rows["predictions"]) // ROWS_AT_ONCE)
+        return _chunk_by_chunk(chunks, lambda some: function(some, scalars), rows)
+
+    def tangent(form):
+        return lambda: jax.jvp(form, primals, tangents)[1]
+
+    elsewhere = tangent(at_once)
+    return _in_chunks(function, *primals), _by_platform(cpu=tangent(one_by_one), tpu=elsewhere, gpu=elsewhere)
 
 
 def row_sums(x: jax.Array) -> jax.Array:
