@@ -16,8 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
-Function = TypeVar("Function", bound=Callable[..., jax.Array])
-
 __all__ = [
     "all_pairs",
     "coordinates",
@@ -289,9 +287,10 @@ def _chunk_by_chunk(chunks, function, rows):
 
 
 ROWS_AT_ONCE = 2**16  # on a CPU
+_Loss = TypeVar("_Loss", bound=Callable[..., jax.Array])
 
 
-def in_chunks(loss: Function) -> Function:
+def in_chunks(loss: _Loss) -> _Loss:
     """A loss whose derivative a CPU computes for some rows at a time, if there are many.
 
     A loss of turned boxes is cut into a dozen kernels, which hand each other 20 to 60 numbers a box. For a million
@@ -324,7 +323,7 @@ def in_chunks(loss: Function) -> Function:
         scalars = {name: jnp.asarray(value) for name, value in given.items() if name not in of_rows}
         return _in_chunks(of_some, flat, scalars).reshape(leading)
 
-    return cast(Function, call)
+    return cast(_Loss, call)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
