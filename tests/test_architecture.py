@@ -81,18 +81,20 @@ def test_a_module_imports_only_from_lower_layers(path):
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_of_a_package_imports_only_those_that_its_index_names_before_it(package):
-    index = re.findall(
-        r"^    (\w+)  ", ast.get_docstring(ast.parse((package / "__init__.py").read_text())), re.MULTILINE
-    )
-    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    if package.name != "demo":
-        assert set(index) == (modules if len(modules) > 1 else set()), "the docstring of a package lists its modules"
+    index = re.findall(r"^ *(\w+)  ", ast.get_docstring(ast.parse((package / "__init__.py").read_text())), re.MULTILINE)
+    parts = {path.relative_to(package).parts[0].removesuffix(".py") for path in package.rglob("*.py")} - {"__init__"}
+    assert set(index) == (parts if len(parts) > 1 else set()), "the docstring of a package lists its modules"
+    within = ".".join(("jaxbox", *package.relative_to(PACKAGE).parts))
     for place, name in enumerate(index):
-        for node in ast.walk(ast.parse((package / f"{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == f"jaxbox.{package.name}":
-                assert {alias.name for alias in node.names} & modules <= set(index[:place]), name
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"jaxbox.{package.name}."):
-                assert node.module.split(".")[2] in index[:place], name
+        rooms = package / name
+        for path in rooms.rglob("*.py") if rooms.is_dir() else [rooms.with_suffix(".py")]:
+            for node in ast.walk(ast.parse(path.read_text())):
+                module = getattr(node, "module", None) if isinstance(node, ast.ImportFrom) else None
+                imported = {alias.name for alias in node.names} & parts if module == within else set()
+                if (module or "").startswith(f"{within}."):
+                    imported = {module.removeprefix(f"{within}.").split(".")[0]}
+                own = {name} if rooms.is_dir() else set()  # the index of that package orders it
+                assert imported <= {*index[:place]} | own, path
 
 
 @pytest.mark.parametrize("folder", ["jaxbox", "tests"])

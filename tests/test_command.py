@@ -13,7 +13,9 @@ import pytest
 
 import jaxbox
 from jaxbox import losses
-from jaxbox.demo import catalogue, command, datasets, digits, files, run
+from jaxbox.demo import catalogue, command, files
+from jaxbox.demo.data import digits
+from jaxbox.demo.training import datasets, run
 from tests.devices import host_devices
 from tests.test_demo import COMMAND
 

@@ -10,18 +10,11 @@ import numpy as np
 import pytest
 
 from jaxbox import rotated
-from jaxbox.demo import (
-    bootstrap,
-    command,
-    compare,
-    comparing,
-    detector,
-    digits,
-    evaluation,
-    files,
-    heads,
-    ranking,
-)
+from jaxbox.demo import command, files
+from jaxbox.demo.comparison import bootstrap, command_line, compare, ranking
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector
+from jaxbox.demo.training import evaluation, heads
 from tests.devices import host_devices
 from tests.test_command import finish
 from tests.test_demo import COMMAND, standard_promotion  # noqa: F401
@@ -268,7 +261,7 @@ def test_turned_boxes_and_small_digits_are_compared(tmp_path):
 
 
 def test_what_is_compared_with_is_known_for_every_head():
-    assert ranking.REFERENCES.keys() == comparing.BESIDE.keys() == {*comparing.HEADS} <= heads.HEADS.keys()
+    assert ranking.REFERENCES.keys() == command_line.BESIDE.keys() == {*command_line.HEADS} <= heads.HEADS.keys()
 
 
 def settings(**changes):

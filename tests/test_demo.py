@@ -20,7 +20,10 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jaxbox import similarity
-from jaxbox.demo import catalogue, command, datasets, detector, digits, evaluation, heads, loop, queries, run, train
+from jaxbox.demo import catalogue, command
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector, queries
+from jaxbox.demo.training import datasets, evaluation, heads, loop, run, train
 from tests.devices import host_devices
 
 # The last line is a console script; here warnings are errors, and signals arrive even where a shell ignores them.
@@ -230,7 +233,9 @@ import resource, sys
 from pathlib import Path
 import jax
 from flax import nnx
-from jaxbox.demo import detector, digits, run
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector
+from jaxbox.demo.training import run
 folder, reserves = sys.argv[1:]
 model = detector.Detector(nnx.Rngs(0), digits.UPRIGHT)
 if reserves == "nothing":  # as if the disk filled up while Orbax writes
@@ -243,7 +248,7 @@ except OSError as error:
 """
 LOAD = """
 import sys
-from jaxbox.demo import run
+from jaxbox.demo.training import run
 try:
     run.load(sys.argv[1])
 except ValueError as error:

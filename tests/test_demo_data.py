@@ -11,8 +11,11 @@ from flax import nnx
 from PIL import Image
 
 from jaxbox import rotated
-from jaxbox.demo import command, datasets, detector, digits, evaluation, files, folder, heads, loader, run
+from jaxbox.demo import command, files
+from jaxbox.demo.data import digits, folder, loader
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import datasets, evaluation, heads, run
 from tests.devices import host_devices
 from tests.test_command import fails
 from tests.test_demo import COMMAND, standard_promotion  # noqa: F401

@@ -16,7 +16,9 @@ import orbax.checkpoint
 import pytest
 from flax import nnx
 
-from jaxbox.demo import command, digits, heads, interrupts, log, resuming
+from jaxbox.demo import command, interrupts
+from jaxbox.demo.data import digits
+from jaxbox.demo.training import heads, log, resuming
 from tests.test_command import fails, tree
 from tests.test_demo import COMMAND, told_by
 from tests.test_interrupts import started, wait_until
@@ -89,7 +91,7 @@ READS = """
 import sys
 from pathlib import Path
 import numpy as np
-from jaxbox.demo import checkpoints
+from jaxbox.demo.training import checkpoints
 for folder in sys.argv[1:]:
     try:
         checkpoints.read_checkpoint(Path(folder), lambda rest: {"model": {"kernel": np.zeros(3)}})
@@ -175,7 +177,7 @@ def test_what_was_added_to_checkpoints_stays(tmp_path):
 def test_only_one_process_goes_on_with_a_run(runs):
     *_, killed = runs
     number = resuming.lock(killed / "checkpoints")
-    script = "import sys; from pathlib import Path; from jaxbox.demo import resuming; resuming.lock(Path(sys.argv[1]))"
+    script = "import sys, pathlib; from jaxbox.demo.training.resuming import lock; lock(pathlib.Path(sys.argv[1]))"
     arguments = [sys.executable, "-c", script, str(killed / "checkpoints")]
     refused = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert "BlockingIOError: another process trains in" in refused.stderr

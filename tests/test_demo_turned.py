@@ -12,7 +12,10 @@ import pytest
 from flax import nnx
 
 from jaxbox import coders, rotated, similarity
-from jaxbox.demo import catalogue, command, datasets, detector, digits, evaluation, heads, run, train, turned
+from jaxbox.demo import catalogue, command
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector, turned
+from jaxbox.demo.training import datasets, evaluation, heads, run, train
 from tests import rotated_reference
 from tests.devices import host_devices
 from tests.test_command import fails, listed

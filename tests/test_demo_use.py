@@ -8,7 +8,10 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from jaxbox.demo import command, digits, files, finding, folder, heads, measuring, run, use
+from jaxbox.demo import command, files
+from jaxbox.demo.data import digits, folder
+from jaxbox.demo.training import heads, run
+from jaxbox.demo.use import command_lines, finding, measuring
 from tests.test_command import fails, tree
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -99,7 +102,7 @@ def test_detect_replaces_its_pictures_and_nothing_else(place, tmp_path, capsys):
 
 
 def test_images_of_one_name_have_pictures_of_their_own():
-    names = use.names_of([command.Path(path) for path in ("a/cat.jpg", "b/cat.png", "b/Cat.png", "dog.jpg")])
+    names = command_lines.names_of([command.Path(path) for path in ("a/cat.jpg", "b/cat.png", "b/Cat.png", "dog.jpg")])
     assert list(names) == ["cat.png", "cat-2.png", "Cat-3.png", "dog.png"]
 
 

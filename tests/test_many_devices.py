@@ -14,7 +14,10 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh
 
-from jaxbox.demo import command, detector, digits, heads, processes, run, train
+from jaxbox.demo import command, processes
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector
+from jaxbox.demo.training import heads, run, train
 from tests import spread
 from tests.devices import host_devices
 from tests.test_demo import COMMAND

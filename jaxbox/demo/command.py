@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jaxbox
-from jaxbox.demo import arguments, comparing, files, interrupts, refusals, resuming, use
+from jaxbox.demo import arguments, files, interrupts, refusals
+from jaxbox.demo.comparison import command_line
+from jaxbox.demo.training import resuming
+from jaxbox.demo.use import command_lines
 
 DETR = {"l1": 5.0, "giou": 2.0}  # its pair of losses and their weights
 TURNED = {"rotated_nwd": 2.0, "rotated_giou": 0.5}  # a distance and an overlap, as well
@@ -258,7 +261,7 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
     )
     add.set_defaults(handler=write_digits, complain=add.error)
 
-    use.add_parsers(commands)
+    command_lines.add_parsers(commands)
 
     add = commands.add_parser(
         "simulate",
@@ -315,7 +318,7 @@ def make_parsers() -> tuple[arguments.Parser, Mapping[str, arguments.Parser]]:
     add.add_argument("names", metavar="NAME", nargs="*", help="of a loss, with or without `_loss`")
     add.set_defaults(handler=show_losses, complain=add.error)
 
-    comparing.add_parser(commands)
+    command_line.add_parser(commands)
     return parser, commands.choices
 
 
@@ -348,12 +351,12 @@ def train(chosen: argparse.Namespace) -> None:
             chosen.complain(f"argument --loss: there is no box loss {name!r}{arguments.suggest(name, known)}")
         losses[name] = losses.get(name, 0) + weight
 
-    from jaxbox.demo import heads, run  # which takes seconds, before the others wait for this process
+    from jaxbox.demo.training import heads, run  # which takes seconds, before the others wait for this process
 
     refusals.require_offered(chosen, "--loss", losses)
     contents = None
     if chosen.data is not None:
-        from jaxbox.demo import folder
+        from jaxbox.demo.data import folder
 
         try:
             contents = folder.read(chosen.data, turned=heads.HEADS[chosen.head].boxes == "turned")
@@ -405,7 +408,8 @@ def write_digits(chosen: argparse.Namespace) -> None:
     refusals.check_folder(chosen, files.DIGITS)
     print("load     scikit-learn and its digits", flush=True)
 
-    from jaxbox.demo import export, processes
+    from jaxbox.demo import processes
+    from jaxbox.demo.data import export
 
     processes.require_devices()
     export.run(

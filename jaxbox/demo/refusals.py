@@ -24,7 +24,7 @@ def check_folder(chosen: argparse.Namespace, leaves: files.Leaves, *, try_to_wri
 
 def require_offered(chosen: argparse.Namespace, option: str, names: Iterable[str]) -> None:
     """Ends with status 2 if a head is not trained with one of some losses."""
-    from jaxbox.demo import heads
+    from jaxbox.demo.training import heads
 
     offered = heads.HEADS[chosen.head].losses
     for name in names:

@@ -123,6 +123,7 @@ def _bounded(
 
 
 @preparation.loss(layout=TURNED, tau=FROM_1)
+@numerics.in_chunks
 def gwd_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,
@@ -161,6 +162,7 @@ def gwd_loss(
 
 
 @preparation.loss(layout=TURNED, tau=FROM_1)
+@numerics.in_chunks
 def kld_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,
@@ -197,6 +199,7 @@ def kld_loss(
 
 
 @preparation.loss(layout=TURNED, tau=FROM_1)
+@numerics.in_chunks
 def reverse_kld_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,
@@ -233,6 +236,7 @@ def reverse_kld_loss(
 
 
 @preparation.loss(layout=TURNED, tau=FROM_1)
+@numerics.in_chunks
 def jeffreys_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,
@@ -268,6 +272,7 @@ def jeffreys_loss(
 
 
 @preparation.loss(layout=TURNED, tau=FROM_1)
+@numerics.in_chunks
 def bhattacharyya_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,
@@ -304,6 +309,7 @@ def bhattacharyya_loss(
 
 
 @preparation.loss(layout=TURNED)
+@numerics.in_chunks
 def probiou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -334,6 +340,7 @@ def probiou_loss(
 
 
 @preparation.loss(layout=TURNED)
+@numerics.in_chunks
 def kfiou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -364,6 +371,7 @@ def kfiou_loss(
 
 
 @preparation.loss(layout=TURNED, constant=POSITIVE)
+@numerics.in_chunks
 def rotated_nwd_loss(
     predictions: jax.Array | np.ndarray,
     targets: jax.Array | np.ndarray,

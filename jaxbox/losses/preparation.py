@@ -29,10 +29,7 @@ def loss(
       A decorator of the formula.
     """
     check = _checks.of_boxes("predictions", "targets", layout=layout, equal=True, ordered=ordered, options=intervals)
-    checked = _checks.checked(check)
-    if layout not in (_checks.TURNED, _checks.SOLID):
-        return checked
-    return lambda formula: checked(numerics.in_chunks(formula))
+    return _checks.checked(check)
 
 
 def masked(where: jax.Array | np.ndarray | None, *arrays: jax.Array | np.ndarray) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ __all__ = [  # in the order of the tables
 
 
 @preparation.loss(layout=TURNED)
+@numerics.in_chunks
 def rotated_iou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -85,6 +86,7 @@ def rotated_giou_loss(
 
 
 @preparation.loss(layout=TURNED)
+@numerics.in_chunks
 def rotated_diou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -112,6 +114,7 @@ def rotated_diou_loss(
 
 
 @preparation.loss(layout=TURNED)
+@numerics.in_chunks
 def rotated_mgiou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -140,6 +143,7 @@ def rotated_mgiou_loss(
 
 
 @preparation.loss(layout=SOLID)
+@numerics.in_chunks
 def solid_iou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -192,6 +196,7 @@ def solid_giou_loss(
 
 
 @preparation.loss(layout=SOLID)
+@numerics.in_chunks
 def solid_diou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
@@ -219,6 +224,7 @@ def solid_diou_loss(
 
 
 @preparation.loss(layout=SOLID)
+@numerics.in_chunks
 def solid_mgiou_loss(
     predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, *, where: jax.Array | np.ndarray | None = None
 ) -> jax.Array:

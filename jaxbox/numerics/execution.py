@@ -57,7 +57,8 @@ def _by_platform(*operands, cpu, tpu, gpu):
     Every choice by platform is made here. All three functions give the same numbers, so that a test can have each of
     them run on a CPU: it replaces this function.
     """
-    return lax.platform_dependent(*operands, cpu=cpu, tpu=tpu, default=gpu)
+    others = {} if tpu is gpu else {"tpu": tpu}  # each is traced
+    return lax.platform_dependent(*operands, cpu=cpu, **others, default=gpu)
 
 
 TILE = 128  # rows of boxes that lie together on a TPU
@@ -268,8 +269,8 @@ def _compare_in_chunks_jvp(of_rows, primals, tangents):
         return _compare(of_rows, *rows) if at_once else one_by_one(PAIRS_AT_ONCE_ELSEWHERE, *rows)
 
     on_cpu = functools.partial(one_by_one, min(max(count * columns // 16, fewest), most))
-    chosen = _by_platform(cpu=tangent(on_cpu), tpu=tangent(elsewhere), gpu=tangent(elsewhere))
-    return _compare_in_chunks(of_rows, *primals), chosen
+    others = tangent(elsewhere)
+    return _compare_in_chunks(of_rows, *primals), _by_platform(cpu=tangent(on_cpu), tpu=others, gpu=others)
 
 
 def _chunk_by_chunk(chunks, function, rows):
@@ -282,7 +283,7 @@ def _chunk_by_chunk(chunks, function, rows):
         filled = jnp.pad(x, [(0, at_once * chunks - count), *[(0, 0)] * (x.ndim - 1)], mode="edge")
         return filled.reshape(chunks, at_once, *x.shape[1:])
 
-    values = lax.map(jax.checkpoint(function), jax.tree.map(split, rows))
+    values = lax.map(jax.checkpoint(function, prevent_cse=False), jax.tree.map(split, rows))
     return values.reshape(-1, *values.shape[2:])[:count]
 
 
@@ -294,7 +295,8 @@ def in_chunks(loss: _Loss) -> _Loss:
     """A loss whose derivative a CPU computes for some rows at a time, if there are many.
 
     A loss of turned boxes is cut into a dozen kernels, which hand each other 20 to 60 numbers a box. For a million
-    boxes these are new memory at each call, which takes more time than to compute them; in chunks they stay in place.
+    boxes these are new memory at each call, which takes as much time as to compute them; in chunks they stay in place.
+    Where the hull of a GIoU is searched for, that takes most of the time, and chunks bring nothing.
 
     Args:
       loss: of `predictions` and `targets`, `[..., k]`, of one shape, and of options by name, which are None, a number,

@@ -19,8 +19,10 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxbox import losses, reductions
-from jaxbox.demo import command, digits, heads, train
+from jaxbox.demo import command
+from jaxbox.demo.data import digits
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import heads, train
 
 DEVICES = 256
 SIZES = [(1, digits.SLOTS), (2, 2 * digits.SLOTS)]  # images a device, boxes an image

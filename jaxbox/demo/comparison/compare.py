@@ -19,8 +19,12 @@ import rich.console
 import rich.progress
 from flax import nnx
 
-from jaxbox.demo import datasets, detector, digits, files, heads, interrupts, loop, ranking, train
+from jaxbox.demo import files, interrupts
+from jaxbox.demo.comparison import ranking
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import datasets, heads, loop, train
 
 RECORD, PAGE, PICTURE = files.COMPARED.names
 TRAININGS, SETTINGS = "trainings", "settings.json"  # what is kept, whatever becomes of the rest

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from jaxbox import boxes, rotated
-from jaxbox.demo.detector import Architecture
-from jaxbox.demo.folder import Picture
+from jaxbox.demo.data.folder import Picture
+from jaxbox.demo.models.detector import Architecture
 from jaxbox.demo.scenes import Scenes
 
 SCALES = (0.6, 1.5)  # of the size that fits the canvas

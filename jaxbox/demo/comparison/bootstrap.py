@@ -11,8 +11,10 @@ import numpy as np
 import scipy.special
 
 from jaxbox import similarity
-from jaxbox.demo import detector, digits, evaluation
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import evaluation
 
 METRICS = "ap", "ap75", "mean_iou"  # of `evaluation.METRICS`
 LEVEL = 0.95  # of the intervals

@@ -66,7 +66,8 @@ def add_run(parser: arguments.Parser) -> None:
 
 def trained_by(chosen: argparse.Namespace) -> Any:  # noqa: ANN401
     """Reads the run that was chosen; ends with status 2 if it is none."""
-    from jaxbox.demo import finding, processes
+    from jaxbox.demo import processes
+    from jaxbox.demo.use import finding
 
     parser: arguments.Parser = chosen.parser
     processes.require_devices()
@@ -86,7 +87,7 @@ def detect(chosen: argparse.Namespace) -> None:
             chosen.complain(f"argument IMAGE: there is no file {files.shown(path)!r}; write the names of images")
     print("load     JAX and Flax, a few seconds", file=sys.stderr, flush=True)  # what is printed is for programs
 
-    from jaxbox.demo import finding
+    from jaxbox.demo.use import finding
 
     parser: arguments.Parser = chosen.parser
     trained = trained_by(chosen)
@@ -103,7 +104,7 @@ def evaluate(chosen: argparse.Namespace) -> None:
         refusals.check_folder(chosen, files.EVALUATED)
     print("load     JAX and Flax, a few seconds", flush=True)
 
-    from jaxbox.demo import measuring
+    from jaxbox.demo.use import measuring
 
     parser: arguments.Parser = chosen.parser
     trained = trained_by(chosen)

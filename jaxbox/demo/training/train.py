@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxbox import assigners, detectors, matching
-from jaxbox.demo import detector, queries, turned
+from jaxbox.demo.models import detector, queries, turned
 from jaxbox.demo.scenes import Scenes
 from jaxbox.reductions import weighted_mean
 

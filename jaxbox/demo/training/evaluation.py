@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from jaxbox import similarity
-from jaxbox.demo import detector
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
 
 METRICS = "mean_iou", "matched", "ap50", "ap75", "ap"

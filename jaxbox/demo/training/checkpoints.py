@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import orbax.checkpoint
 
-from jaxbox.demo import files, interrupts, resuming
+from jaxbox.demo import files, interrupts
+from jaxbox.demo.training import resuming
 
 KEPT = 2  # checkpoints: should the last one be damaged, the one before it is there
 ARRAYS, REST = "arrays", "rest"

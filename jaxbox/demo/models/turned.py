@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from jaxbox import coders, numerics, rotated, similarity
-from jaxbox.demo import detector
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
 
 SLIGHT = nnx.initializers.variance_scaling(0.1, "fan_in", "normal")  # boxes are nearly squares at first

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from jaxbox import rotated
-from jaxbox.demo import digits, files
+from jaxbox.demo import files
+from jaxbox.demo.data import digits
 from jaxbox.demo.scenes import Scenes
 
 RECORD, TRAIN, TEST, IMAGES = files.DIGITS.names

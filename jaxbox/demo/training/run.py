@@ -20,8 +20,11 @@ from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
 from jaxbox import plots
-from jaxbox.demo import checkpoints, datasets, detector, files, folder, heads, loop, resuming, train
+from jaxbox.demo import files
+from jaxbox.demo.data import folder
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import checkpoints, datasets, heads, loop, resuming, train
 
 METRICS, DETECTIONS, CURVES, PARAMETERS, LOG, TENSORBOARD = files.TRAINED.names
 SHOWN = 12  # test images in the picture of detections

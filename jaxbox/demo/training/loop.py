@@ -14,7 +14,8 @@ import rich.console
 import rich.progress
 from flax import nnx
 
-from jaxbox.demo import checkpoints, datasets, interrupts, log, resuming, train
+from jaxbox.demo import interrupts
+from jaxbox.demo.training import checkpoints, datasets, log, resuming, train
 
 REPORT_EVERY = 10  # steps; reading a loss waits for the devices
 AP = "ap"  # the metric by which a model is the best

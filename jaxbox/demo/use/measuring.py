@@ -10,9 +10,13 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from jaxbox.demo import detector, evaluation, files, finding, folder
-from jaxbox.demo.folder import Picture
+from jaxbox.demo import files
+from jaxbox.demo.data import folder
+from jaxbox.demo.data.folder import Picture
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import evaluation
+from jaxbox.demo.use import finding
 
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")  # of COCO's numbers, in its order
 NAMES += ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")

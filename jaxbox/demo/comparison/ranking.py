@@ -10,7 +10,7 @@ import rich.table
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from jaxbox.demo import bootstrap
+from jaxbox.demo.comparison import bootstrap
 from jaxbox.demo.scenes import Scenes
 from jaxbox.plots.style import BLUE, VERMILION
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from jaxbox.demo import digits
-from jaxbox.demo.detector import Architecture
-from jaxbox.demo.folder import Folder, with_turned_boxes
-from jaxbox.demo.heads import Head
+from jaxbox.demo.data import digits
+from jaxbox.demo.data.folder import Folder, with_turned_boxes
+from jaxbox.demo.models.detector import Architecture
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training.heads import Head
 
 TEST_SEED = 2  # of the digits to test with, which are the same for every run
 DILATIONS = 1, 2, 4  # things are larger than a digit, on more cells
@@ -92,7 +92,7 @@ def of_folder(
     Raises:
       ValueError: if there are fewer images than processes.
     """
-    from jaxbox.demo import loader  # grain takes seconds
+    from jaxbox.demo.data import loader  # grain takes seconds
 
     trained, tested = contents.train, contents.held_out
     if head.boxes == "turned":

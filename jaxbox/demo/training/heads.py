@@ -8,8 +8,11 @@ import numpy as np
 from flax import nnx
 
 from jaxbox import assigners
-from jaxbox.demo import catalogue, detector, digits, evaluation, queries, train, turned
+from jaxbox.demo import catalogue
+from jaxbox.demo.data import digits
+from jaxbox.demo.models import detector, queries, turned
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import evaluation, train
 
 Model = detector.Detector | queries.QueryDetector | turned.TurnedDetector
 

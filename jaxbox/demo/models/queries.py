@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from jaxbox import boxes, coders
-from jaxbox.demo import detector
+from jaxbox.demo.models import detector
 
 ATTENTION_HEADS = 4
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.datasets import load_digits
 
-from jaxbox.demo.detector import Architecture
+from jaxbox.demo.models.detector import Architecture
 from jaxbox.demo.scenes import Scenes
 
 CLASSES = 10

@@ -11,9 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxbox import plots
-from jaxbox.demo import detector, files, folder, heads, loader, run
-from jaxbox.demo.folder import Picture
+from jaxbox.demo import files
+from jaxbox.demo.data import folder, loader
+from jaxbox.demo.data.folder import Picture
+from jaxbox.demo.models import detector
 from jaxbox.demo.scenes import Scenes
+from jaxbox.demo.training import heads, run
 
 RECORD = files.DETECTED.record
 PACKAGES = ("jax", "flax", "orbax-checkpoint", "numpy", "pillow")

@@ -99,7 +99,9 @@ def compare_losses(chosen: argparse.Namespace) -> None:
             if name not in known:
                 chosen.complain(f"argument {option}: there is no box loss {name!r}{arguments.suggest(name, known)}")
 
-    from jaxbox.demo import compare, heads, processes, ranking
+    from jaxbox.demo import processes
+    from jaxbox.demo.comparison import compare, ranking
+    from jaxbox.demo.training import heads
 
     offered, reference = heads.HEADS[chosen.head].losses, ranking.REFERENCES[chosen.head]
     for option, names in asked.items():
