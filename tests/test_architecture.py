@@ -89,10 +89,10 @@ def test_a_module_of_a_package_imports_only_those_that_its_index_names_before_it
         rooms = package / name
         for path in rooms.rglob("*.py") if rooms.is_dir() else [rooms.with_suffix(".py")]:
             for node in ast.walk(ast.parse(path.read_text())):
-                module = getattr(node, "module", None) if isinstance(node, ast.ImportFrom) else None
-                imported = {alias.name for alias in node.names} & parts if module == within else set()
-                if (module or "").startswith(f"{within}."):
-                    imported = {module.removeprefix(f"{within}.").split(".")[0]}
+                if not isinstance(node, ast.ImportFrom) or not f"{node.module}.".startswith(f"{within}."):
+                    continue
+                below = (node.module or "").removeprefix(within).split(".")[1:2]
+                imported = {*(below or [alias.name for alias in node.names])} & parts
                 own = {name} if rooms.is_dir() else set()  # the index of that package orders it
                 assert imported <= {*index[:place]} | own, path
 

@@ -57,8 +57,8 @@ def _by_platform(*operands, cpu, tpu, gpu):
     Every choice by platform is made here. All three functions give the same numbers, so that a test can have each of
     them run on a CPU: it replaces this function.
     """
-    others = {} if tpu is gpu else {"tpu": tpu}  # each is traced
-    return lax.platform_dependent(*operands, cpu=cpu, **others, default=gpu)
+    forms = {"cpu": cpu} | ({} if tpu is gpu else {"tpu": tpu})  # each is traced
+    return lax.platform_dependent(*operands, **forms, default=gpu)
 
 
 TILE = 128  # rows of boxes that lie together on a TPU
