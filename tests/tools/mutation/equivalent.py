@@ -15,7 +15,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("_angle_between", "1 -> 2"): "the angle of (2, 0) is that of (1, 0)",
     ("_each_alone", "eye dtype= left out"): "`where` takes a number that is not 0 for True",
     (
-        "_compare_in_chunks_jvp.one_by_one",
+        "_chunk_by_chunk.split",
         "pad mode= left out",
     ): "the derivatives of these rows are counted 0 times, and those of a row of zeros are finite as well",
     ("_divide", "1 -> 2"): "the outer choice replaces what is divided by this number",
