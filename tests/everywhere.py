@@ -4,6 +4,7 @@ Run with eight host devices. Prints JSON: for each way the functions that raise 
 device, with the reason.
 """
 
+import functools
 import json
 import sys
 from functools import partial
@@ -76,20 +77,25 @@ NEED_FOR_EXPLICIT_AXES = {
 }
 
 
+@functools.cache
+def on_one_device(call):
+    """The arrays of a function, and its result and gradients on one device."""
+    arrays = call.arrays(COUNTS[call.is_matrix])
+    if call.is_matrix:
+        arrays[1] = arrays[1][:128]
+    return arrays, jax.tree.leaves(jax.jit(both(call))(*arrays))
+
+
 def fault(call, way):
     """What is wrong with a function spread in some way, or None."""
     if way == "explicit mesh" and jax.__version_info__ < NEED_FOR_EXPLICIT_AXES.get(call.name, ()):
         return None
-    count = COUNTS[call.is_matrix]
-    arrays = call.arrays(count)
-    if call.is_matrix:
-        arrays[1] = arrays[1][:128]
+    arrays, wanted = on_one_device(call)
     try:
         found = WAYS[way](call, arrays)
     except Exception as error:  # whatever it is, the test tells it
         return f"{type(error).__name__}: {error}"
-    wanted = jax.jit(both(call))(*arrays)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    for one, other in zip(jax.tree.leaves(found), wanted, strict=True):
         scale = np.max(np.abs(np.asarray(other, np.float32)), initial=1)
         difference = np.max(np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32)), initial=0)
         if not difference <= 2e-5 * scale:

@@ -310,8 +310,8 @@ def in_chunks(loss: _Loss) -> _Loss:
     def call(predictions: jax.Array, targets: jax.Array, **options: jax.Array | np.ndarray | float | None) -> jax.Array:
         leading = predictions.shape[:-1]
         # A symbol cannot be divided into chunks, and rows that lie on several devices would be gathered.
-        is_known = all(isinstance(side, int) for side in leading) and jax.device_count() == 1
-        if not is_known or math.prod(leading) < 2 * ROWS_AT_ONCE:
+        is_whole = all(isinstance(side, int) for side in leading) and jax.device_count() == 1
+        if not is_whole or _is_spread(predictions) or math.prod(leading) < 2 * ROWS_AT_ONCE:
             return loss(predictions, targets, **options)
         given = {name: value for name, value in options.items() if isinstance(value, (jax.Array, np.ndarray))}
         known = {name: value for name, value in options.items() if name not in given}
