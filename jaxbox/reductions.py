@@ -214,7 +214,7 @@ def normalizer(
         (counts,) = numerics.promote(counts)
         total = jnp.sum(numerics.fusion_barrier(counts), axis=axis)
     else:
-        total = jnp.sum(counts, axis=axis, dtype=jnp.int32).astype(jnp.float32)
+        total = jnp.sum(counts, axis=axis).astype(jnp.float32)
     return numerics.maximum(total if axis_name is None else lax.pmean(total, axis_name), least)
 
 

@@ -143,7 +143,8 @@ def test_a_mean_beyond_its_dtype_is_left_out_of_the_running_mean(mean, bad):
 def test_a_running_mean_in_double_precision_stays_so():
     for mean in (0.1, np.float64(0.1)):
         assert reductions.update_mean(mean, np.zeros(3), momentum=0.5) == 0.05
-    assert reductions.update_mean(np.float64(0.1), np.zeros(3, np.float32), momentum=0.5).dtype == jnp.float64
+    for mean, dtype in ((np.float64(0.1), jnp.float64), (0.1, jnp.float64), (np.float32(0.1), jnp.float32)):
+        assert reductions.update_mean(mean, np.zeros(3, np.float32), momentum=0.5).dtype == dtype
 
 
 def test_values_are_averaged_over_the_axes_that_are_asked_for():
@@ -188,6 +189,10 @@ def test_a_momentum_that_is_no_share_is_refused(momentum):
         reductions.update_mean(1.0, VALUES, momentum=momentum)
 
 
+def test_a_batch_of_one_box_counts():
+    assert reductions.update_mean(0.0, jnp.ones(1), momentum=0.5) == 0.5
+
+
 # The normaliser.
 
 
@@ -197,13 +202,14 @@ def test_the_normaliser_is_the_number_of_targets_but_at_least_1():
     assert reductions.normalizer(MASK & ~MASK) == 1
     assert reductions.normalizer(MASK & ~MASK, least=0.0) == 0
     assert reductions.normalizer(jnp.zeros((0,), bool), least=0.25) == 0.25
-    np.testing.assert_array_equal(reductions.normalizer(MASK, axis=1), [1, 2])
+    for counts in (MASK, MASK.astype(jnp.float32)):
+        np.testing.assert_array_equal(reductions.normalizer(counts, axis=1), [1, 2])
     assert jax.jit(lambda least: reductions.normalizer(MASK, least=least))(7.0) == 7
 
 
 def test_counts_are_added_exactly_and_the_result_is_of_floating_point():
-    many = jnp.ones(2**24 + 1, bool)
-    assert reductions.normalizer(many) == np.float32(2**24 + 1)
+    large = 2**24 + 1  # which float32 rounds
+    assert reductions.normalizer(jnp.full(3, large)) == np.float32(3 * large) != np.float32(3) * np.float32(large)
     assert reductions.normalizer(jnp.full(3, 200, jnp.uint8)) == 600
     assert reductions.normalizer(jnp.full(1000, 0.5, jnp.bfloat16)) == 500
     for dtype in (bool, jnp.int8, jnp.bfloat16, jnp.float32):

@@ -9,6 +9,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "> -> >=",
     ): "an array with as many axes, each of length 1 or the wanted one, fits, so no message is made of it",
     ("two_masks", "return in reverse, 1 of 2"): "the two are written in the other order, and are the same",
+    (
+        "_check_counts",
+        "if -> if True, 2 of 2",
+    ): "a default is a constant of the program, and its number is not looked at",
     ("_within_reach", "> -> >="): "0 is no number that overflows",
     ("_within_reach", "0 -> 1"): "1 is no number that overflows",
     ("_other_length", "< -> <="): "it is called only where the two differ",
