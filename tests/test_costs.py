@@ -113,7 +113,7 @@ def test_labels_of_padding_count_as_the_nearest_class():
 
 
 def test_labels_that_are_known_and_no_class_are_refused():
-    for labels, wrong in (([0, 8], 8), ([-2, 3], -2), ([255, 7], 255)):
+    for labels, wrong in (([-1, 7, 8], 8), ([-1, 7, -2, 3], -2), ([255, 7], 255)):
         with pytest.raises(ValueError, match=f"`labels` has {wrong}, but there are 7 classes") as caught:
             costs.class_costs(np.float32(LOGITS), np.array(labels))
         assert "write `jnp.clip(labels, -1, 7)`" in str(caught.value)

@@ -20,9 +20,9 @@ TESTS_OF = {
     "matching": ["matching"],
     "coders": ["coders*"],
     "reductions": ["reductions*"],
-    "costs": ["costs*"],
-    "assigners": ["assigners"],
-    "suppression": ["suppression"],
+    "costs": ["costs*", "rotated_detection"],
+    "assigners": ["assigners", "rotated_detection"],
+    "suppression": ["suppression", "rotated_detection"],
     "detectors": ["detectors", "dense*"],
     "losses": ["distributions*", "classes*", "losses*", "laws_*", "disagreements*"],
 }
