@@ -88,6 +88,7 @@ def test_scaling_keeps_the_center_and_multiplies_the_sides():
     np.testing.assert_array_equal(boxes.center(scaled), boxes.center(XYXY))
     np.testing.assert_array_equal(boxes.sides(scaled), 0.5 * boxes.sides(XYXY))
     np.testing.assert_array_equal(boxes.scale(XYXY, 1), XYXY)
+    np.testing.assert_array_equal(boxes.scale(boxes.Intervals(np.float32([[1, 5]])), 0.5), [[2, 4]])
     np.testing.assert_array_equal(jax.jit(boxes.scale)(XYXY, 0.5), scaled)
     of_each = boxes.scale(XYXY, np.array([0.5, 1.0]))
     np.testing.assert_array_equal(of_each, [scaled[0], XYXY[1]])
@@ -221,6 +222,7 @@ def test_a_check_finds_nothing_in_good_boxes_and_masked_ones():
     assert report(lambda x: boxes.check(x, window=jnp.array([-9.0, -9, 9, 9])), soiled[:1]) is None
     assert report(lambda x: boxes.check(x, where=jnp.zeros((1, 3), bool)), soiled[None]) is None
     assert report(boxes.check, soiled[:0]) is None
+    assert report(boxes.check, jnp.array([[1.0, 2, 1, 2]])) is None  # a point
 
 
 def test_a_check_refuses_a_window_or_a_mask_that_does_not_fit():

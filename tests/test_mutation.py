@@ -257,6 +257,7 @@ def test_every_module_has_mutants_and_tests_that_can_reach_it():
         first = next(iter(core.groups_for([module]).values()))
         assert core.loaded_by(first) & set(files), module
         assert any(Source(core.ROOT / file, file).mutants for file in files)
+    assert [*core.groups_for(["costs"], near=True)] == ["tests/test_costs.py", "tests/test_rotated_detection.py"]
     assert core.groups_for(["boxes"]).keys() == core.groups_for(["losses"]).keys()
 
 

@@ -54,12 +54,18 @@ MODULES = {module: files for module in TESTS_OF if (files := files_of(module))}
 CORE = [file for files in MODULES.values() for file in files]
 
 
-def groups_for(modules: Iterable[str]) -> dict[str, list[str]]:
+def groups_for(modules: Iterable[str], near: bool = False) -> dict[str, list[str]]:
     """The groups that tests run in, and what pytest collects for each; first those that look closely at these modules.
 
     A group is a file of tests, or the examples in the docstrings of the core.
+
+    Args:
+      modules: that are mutated.
+      near: whether those that look closely are all.
     """
     names = [name for module in modules for name in TESTS_OF[module]]
+    if near:
+        return {file: [file] for file in files_of_tests(names)}
     names += [name for of_module in TESTS_OF.values() for name in of_module]
     files = dict.fromkeys(files_of_tests([*names, *TESTS_OF_ALL]))
     parts = {file: [f"{file}::{test}"] for file, test in PARTS.items()}
