@@ -147,7 +147,7 @@ def class_costs(costs: jax.Array | np.ndarray, labels: jax.Array | np.ndarray) -
     if jnp.issubdtype(labels.dtype, jnp.integer):
         (costs,) = numerics.promote(costs)
         # The columns of matrices: an index of every pair would take as much as the result.
-        return numerics.over_batch(_columns, (costs, jnp.clip(labels, 0, costs.shape[-1] - 1)), own=(2, 1))
+        return numerics.over_batch(_columns, (costs, jnp.asarray(labels)), own=(2, 1))
     costs, weights = numerics.promote(costs, labels)
     rank = max(costs.ndim, weights.ndim)
     costs, weights = (jnp.expand_dims(x, range(rank - x.ndim)) for x in (costs, weights))
@@ -155,7 +155,7 @@ def class_costs(costs: jax.Array | np.ndarray, labels: jax.Array | np.ndarray) -
 
 
 def _columns(costs: jax.Array, classes: jax.Array) -> jax.Array:
-    return jnp.take(costs, classes, axis=-1, mode="clip")
+    return jnp.take(costs, classes, axis=-1, mode="clip")  # padding counts as the nearest class
 
 
 def _check_logits(_: str, given: _checks.Given, untouched: _checks.Given) -> _checks.Given:

@@ -22,6 +22,7 @@ from jaxbox.similarity import iou
 __all__ = ["Kept", "nms", "soft_nms"]
 
 Array = jax.Array | np.ndarray
+OF_AN_IMAGE = 2, 1, 1  # axes of boxes, scores and classes
 LANES = 32  # numbers that a maximum is taken of in one piece
 
 
@@ -105,9 +106,8 @@ def nms(
     def drop(scores: jax.Array, alike: jax.Array) -> jax.Array:
         return jnp.where(alike > jnp.asarray(threshold, alike.dtype), -jnp.inf, scores)
 
-    return Kept(
-        *_each_image(functools.partial(_keep, drop, jnp.asarray(-jnp.inf, known[1].dtype), similarity, outputs), *known)
-    )
+    keep = functools.partial(_keep, drop, jnp.asarray(-jnp.inf, known[1].dtype), similarity, outputs)
+    return Kept(*numerics.over_batch(keep, known, own=OF_AN_IMAGE[: len(known)]))
 
 
 @_checks.checked(_check)
@@ -156,7 +156,7 @@ def soft_nms(
         return scores * jnp.exp(-(jnp.maximum(alike, 0) ** 2) / jnp.asarray(sigma, alike.dtype))
 
     keep = functools.partial(_keep, lower, jnp.asarray(least_score, known[1].dtype), similarity, outputs)
-    return Kept(*_each_image(keep, *known))
+    return Kept(*numerics.over_batch(keep, known, own=OF_AN_IMAGE[: len(known)]))
 
 
 def _held(
@@ -172,13 +172,6 @@ def _held(
         takes_part &= jnp.asarray(where)
     known = jnp.where(takes_part[..., None], boxes, 0), jnp.where(takes_part, scores, -jnp.inf)
     return known if classes is None else (*known, jnp.asarray(classes))
-
-
-def _each_image(function: Callable[..., tuple[jax.Array, jax.Array]], *known: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A function of the boxes, the scores and the classes of an image, for all images."""
-    for _ in range(known[1].ndim - 1):
-        function = jax.vmap(function)
-    return function(*known)
 
 
 def _keep(

@@ -108,6 +108,8 @@ def test_labels_of_padding_count_as_the_nearest_class():
     table = np.float32(LOGITS)
     for labels in (np.array([-1, 0, 7]), jnp.array([-1, 0, 7])):
         np.testing.assert_array_equal(costs.class_costs(table, labels), table[:, [0, 0, 6]])
+    wide = np.arange(900, dtype=np.float32).reshape(3, 300)  # more classes than a byte can name
+    np.testing.assert_array_equal(costs.class_costs(wide, np.array([-1, 127], np.int8)), wide[:, [0, 127]])
     traced = jax.jit(costs.class_costs)(table, np.array([-100, 3, 255]))
     np.testing.assert_array_equal(traced, table[:, [0, 3, 6]])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 __all__ = ["batchwise", "over_batch"]
 
+_Result = TypeVar("_Result")
 
-def over_batch(function: Callable[..., jax.Array], arrays: Sequence[jax.Array], own: Sequence[int]) -> jax.Array:
+
+def over_batch(function: Callable[..., _Result], arrays: Sequence[jax.Array], own: Sequence[int]) -> _Result:
     """A function of arrays with axes of their own, for all that the axes in front, which broadcast, count.
 
     No array is repeated along an axis that it has not: on a mesh with explicit axes a repeated one would lie otherwise

@@ -335,9 +335,6 @@ def _in_chunks(function, rows, scalars):
 
 @_in_chunks.defjvp
 def _in_chunks_jvp(function, primals, tangents):
-    def at_once(rows, scalars):
-        return function(rows, scalars)
-
     def one_by_one(rows, scalars):
         chunks = -(-len(rows["predictions"]) // ROWS_AT_ONCE)
         return _chunk_by_chunk(chunks, lambda some: function(some, scalars), rows)
@@ -345,7 +342,7 @@ def _in_chunks_jvp(function, primals, tangents):
     def tangent(form):
         return lambda: jax.jvp(form, primals, tangents)[1]
 
-    elsewhere = tangent(at_once)
+    elsewhere = tangent(function)
     return _in_chunks(function, *primals), _by_platform(cpu=tangent(one_by_one), tpu=elsewhere, gpu=elsewhere)
 
 
